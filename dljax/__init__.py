@@ -1,0 +1,50 @@
+"""dljax: a whole training run is a pure function of scalars, so every axis of a study is a batch axis."""
+
+from dljax import datasets, losses, modules, optimizers, problems
+from dljax.configure import configure
+from dljax.datasets import check
+from dljax.errors import DataError
+from dljax.keys import stream
+from dljax.models import Model, flat_lecun, linen_model, nnx_model
+from dljax.populations import population
+from dljax.problems import Problem, Target
+from dljax.splits import Rows, Split, bootstrap, holdout, kfold
+from dljax.stopping import run_until
+from dljax.studies import Study, study
+from dljax.tasks import Task, supervised
+from dljax.training import Trainer, TrainState, run, trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DataError",
+    "Model",
+    "Problem",
+    "Rows",
+    "Split",
+    "Study",
+    "Target",
+    "Task",
+    "TrainState",
+    "Trainer",
+    "bootstrap",
+    "check",
+    "configure",
+    "datasets",
+    "flat_lecun",
+    "holdout",
+    "kfold",
+    "linen_model",
+    "losses",
+    "modules",
+    "nnx_model",
+    "optimizers",
+    "population",
+    "problems",
+    "run",
+    "run_until",
+    "stream",
+    "study",
+    "supervised",
+    "trainer",
+]

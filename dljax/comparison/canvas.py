@@ -1,0 +1,123 @@
+"""What the pictures are drawn on: one style, colours that all readers tell apart, files.
+
+Colours are those of Okabe & Ito 2008, "Color Universal Design", which people with the common
+kinds of colour blindness tell apart; the line style changes after every seven lines.
+matplotlib takes a second to import, so it is imported where it is used, and never `pyplot`,
+whose figures are global state.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "text.color": "#222222",
+    "figure.titlesize": 11,
+    "axes.edgecolor": "#888888",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": "#222222",
+    "axes.labelsize": 9.5,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#ECECEC",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "legend.labelspacing": 0.7,
+    "svg.hashsalt": "dljax",  # the same figure gives the same file
+}
+
+
+def styled() -> Any:
+    """Returns a context in which matplotlib draws in the style of dljax, whatever is set outside."""
+    import matplotlib
+
+    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE})
+
+
+def canvas(title: str, widths: Sequence[float], heights: Sequence[float]) -> "Figure":
+    """Returns an empty figure with a panel for every height and width, row by row.
+
+    Args:
+      title: One line over all panels.
+      widths: Width of every column, in inches.
+      heights: Height of every row, in inches.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(sum(widths) + 1.6, sum(heights) + 0.7), layout="constrained")
+    figure.get_layout_engine().set(hspace=0.02, wspace=0.05, w_pad=0.08, h_pad=0.05)
+    figure.subplots(
+        len(heights),
+        len(widths),
+        squeeze=False,
+        sharex="col",
+        gridspec_kw={"width_ratios": widths, "height_ratios": heights},
+    )
+    figure.suptitle(title, x=0.01, horizontalalignment="left")
+    return figure
+
+
+def look(index: int) -> dict[str, Any]:
+    """Returns colour and line style of the optimizer of an index."""
+    dash = _DASHES[index // len(_COLORS) % len(_DASHES)]
+    return {"color": _COLORS[index % len(_COLORS)], "linestyle": dash}
+
+
+def legend(figure: "Figure", labels: Sequence[str]) -> None:
+    """Names every optimizer once, to the right of all panels."""
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], **look(index), linewidth=2.2) for index in range(len(labels))]
+    figure.legend(lines, labels, loc="outside right upper", borderaxespad=1.5)
+
+
+def loss_axis(axes: "Axes", values: np.ndarray, initial: float) -> None:
+    """Scales the axis of a loss: logarithmic if no value is negative, at most 1.5 x `initial`.
+
+    Args:
+      axes: The panel.
+      values: Losses that must be seen; NaN and infinite ones are passed over.
+      initial: Loss before the first step, what an optimizer is there to improve on.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    values = values[np.isfinite(values) & (values <= 1.5 * abs(initial))]
+    if values.size == 0 or values.min() < 0 or not initial > 0:
+        low = min(values.min(initial=initial), initial)
+        margin = 0.5 * abs(initial) or 1.0
+        axes.set_ylim(low - 0.05 * (initial - low), initial + margin)
+        return
+    low = max(values[values > 0].min(initial=initial), 1e-16 * initial)
+    axes.set_yscale("log")
+    axes.set_ylim(low / (1.5 * initial / low) ** 0.04, 1.5 * initial)
+    if initial / low < 1e3:
+        plain = FuncFormatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_major_formatter(plain)
+        near = initial / low < 30
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if near else range(2, 10)))
+        axes.yaxis.set_minor_formatter(plain if near else NullFormatter())
+
+
+def picture(figure: "Figure", kind: str) -> bytes:
+    """Returns the file of a figure, `"png"` or `"svg"`; the same figure gives the same bytes."""
+    file = io.BytesIO()
+    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+    with styled():
+        figure.savefig(file, format=kind, dpi=170, metadata=metadata, facecolor="white")
+    return file.getvalue()

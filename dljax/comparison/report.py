@@ -1,0 +1,142 @@
+"""What a comparison leaves behind: a table for the terminal and a folder of files."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from dljax.comparison import wording
+from dljax.comparison.page import page
+from dljax.comparison.canvas import picture
+from dljax.comparison.pictures import learning_curves, sensitivity
+from dljax.comparison.statistics import Comparison, jsonable
+
+__all__ = ["Comparison", "prepare", "table", "write"]
+
+
+def table(summary: Mapping[str, Any]) -> Table:
+    """Lays out the results of a comparison for a terminal of 80 columns or more.
+
+    Args:
+      summary: `Comparison.summary`.
+
+    Returns:
+      One row per optimizer in the order of the summary, and a caption that says what was
+      compared, what the intervals cover, on which device and with which evidence.
+    """
+    lines = [wording.subject(summary), *wording.notes(summary), wording.machine(summary)]
+    laid = Table(
+        title=Text(f"{summary['problem']['name']}: {len(summary['optimizers'])} optimizers"),
+        title_justify="left",
+        title_style="bold",
+        caption=Text("\n".join(lines)),
+        caption_justify="left",
+        caption_style="",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    columns = wording.columns(summary)
+    for column in columns:
+        numbers = column.justify == "right"
+        laid.add_column(
+            Text(column.header), justify=column.justify, no_wrap=numbers, overflow="fold"
+        )
+    for row in zip(*(column.cells for column in columns), strict=True):
+        laid.add_row(*(Text(cell) for cell in row))
+    return laid
+
+
+def prepare(folder: str | Path) -> None:
+    """Makes sure that `write` will be able to write, before anything is computed.
+
+    A file is written for the trial and removed, as permissions alone say little to an
+    administrator or on a read-only disk. Nothing is left behind.
+
+    Args:
+      folder: Where the report will go; it may exist, and so may its parents.
+
+    Raises:
+      ValueError: If the folder cannot be created or written.
+    """
+    folder = Path(folder).resolve()
+    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _partial(folder).mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=_partial(folder)) as trial:
+            trial.write(b"trial")
+    except OSError as error:
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file is in the way" if in_the_way else error.strerror
+        raise ValueError(f"the folder must be writable, got {folder}: {reason}.") from None
+    finally:
+        for place in (_partial(folder), *missing):
+            with suppress(OSError):
+                place.rmdir()
+
+
+def write(comparison: Comparison, folder: str | Path) -> Path:
+    """Writes results.csv, summary.json, two pictures (PNG and SVG) and report.html.
+
+    All files are produced in a folder `.<name>.partial` first and moved when the last one is
+    complete, so that a failed or interrupted write leaves nothing half-written behind.
+
+    Args:
+      comparison: What `compare` returned.
+      folder: Where the files go; an earlier report there is replaced.
+
+    Returns:
+      The absolute path of the folder.
+    """
+    folder = Path(folder).resolve()
+    partial = _partial(folder)
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir(parents=True)
+    try:
+        _produce(comparison, partial)
+        if folder.exists():
+            for file in partial.iterdir():
+                os.replace(file, folder / file.name)
+            partial.rmdir()
+        else:
+            partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return folder
+
+
+def _partial(folder: Path) -> Path:
+    """Returns the folder for unfinished files, on the file system of `folder`.
+
+    It lies beside `folder`, or inside it where `folder` exists: that may be a mounted disk,
+    to which no file of its parent can be moved.
+    """
+    place = folder if folder.is_dir() else folder.parent
+    return place / f".{folder.name}.partial"
+
+
+def _produce(comparison: Comparison, folder: Path) -> None:
+    """Writes every file of a report into an empty folder."""
+    summary = jsonable(comparison.summary)
+    comparison.results.to_csv(folder / "results.csv", index=False, lineterminator="\n")
+    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
+    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    drawn = {"learning_curves": learning_curves, "sensitivity": sensitivity}
+    vectors = {}
+    for name, draw in drawn.items():
+        figure = draw(comparison)
+        vectors[name] = picture(figure, "svg")
+        (folder / f"{name}.svg").write_bytes(vectors[name])
+        (folder / f"{name}.png").write_bytes(picture(figure, "png"))
+    (folder / "report.html").write_text(page(summary, vectors), encoding="utf-8")

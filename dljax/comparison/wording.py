@@ -1,0 +1,161 @@
+"""The words of a report: what its cells, captions and notes say, for the terminal and the page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+Summary = Mapping[str, Any]
+
+EDGES = {"low": "◂ edge", "high": "edge ▸"}
+EVIDENCE = {
+    "exploratory": "nothing was declared before the runs, so they suggest which optimizer to "
+    "look at next and do not confirm that one is better",
+}
+
+
+class Column(NamedTuple):
+    """One column of the table of results."""
+
+    header: str
+    cells: list[str]  # one per optimizer
+    justify: str  # "left" or "right"
+
+
+def columns(summary: Summary) -> list[Column]:
+    """Returns the columns of the table of results, optimizers in the order of the summary."""
+    entries = summary["optimizers"]
+    table = [
+        Column("optimizer", [entry["name"] for entry in entries], "left"),
+        Column("learning_rate\nor as named", [_tuned(entry) for entry in entries], "left"),
+    ]
+    for metric in metrics(summary):
+        stats = [entry["test"][metric] for entry in entries]
+        unit = ", %" if metric == "accuracy" else ""
+        table.append(Column(f"test\n{metric}{unit}", _means(metric, stats), "right"))
+    if summary["problem"]["target"] is not None:
+        cells = [_steps(entry["steps_to_target"], summary) for entry in entries]
+        table.append(Column("steps to\ntarget", cells, "right"))
+    diverged = [f"{entry['diverged']}/{entry['num_runs']}" for entry in entries]
+    return [*table, Column("diverged", diverged, "right")]
+
+
+def metrics(summary: Summary) -> list[str]:
+    """Returns the test metrics of a summary, the one that decides first."""
+    decisive = summary["problem"]["metric"]
+    return sorted(summary["optimizers"][0]["test"], key=lambda name: (name != decisive, name))
+
+
+def notes(summary: Summary) -> list[str]:
+    """Returns what a reader of the table must know, one sentence or two each."""
+    problem, settings = summary["problem"], summary["settings"]
+    told = [
+        f"Tuned on seeds {ranges(settings['tuning_seeds'])} by the median final "
+        f"{words('valid_' + problem['metric'])}; evaluated on the fresh seeds "
+        f"{ranges(settings['evaluation_seeds'])}.",
+        f"±: half of the 95 % Student-t interval of a mean over "
+        f"{len(settings['evaluation_seeds'])} runs. It covers initial weights and batch order; "
+        "the split of the data is fixed.",
+    ]
+    if problem["target"] is not None:
+        told.append(
+            f"Target: {target(problem)}; median first step over all runs (runs that met it)."
+        )
+    if any(entry["diverged"] for entry in summary["optimizers"]):
+        told.append("—: a run diverged, so there is no mean; a mean of the others would flatter.")
+    if any(entry["edge"] for entry in summary["optimizers"]):
+        told.append(
+            "◂ edge, edge ▸: the smallest or largest value tried was chosen, a better one may "
+            "lie outside; extend the grid."
+        )
+    evidence = summary["evidence"]
+    because = f": {EVIDENCE[evidence]}" if evidence in EVIDENCE else ""
+    return [*told, f"Evidence: {evidence}{because}."]
+
+
+def subject(summary: Summary) -> str:
+    """Returns one line on the problem and the horizon of every run."""
+    problem, settings = summary["problem"], summary["settings"]
+    parts = [problem["name"]]
+    if problem["num_rows"] is not None:
+        sizes = ", ".join(f"{count:,} {part}" for part, count in problem["num_rows"].items())
+        parts.append(f"{sizes} rows")
+    parts.append(f"{problem['num_parameters']:,} parameters")
+    return "; ".join([*parts, f"{settings['num_steps']:,} steps"])
+
+
+def machine(summary: Summary) -> str:
+    """Returns one line on the versions and the device."""
+    environment = summary["environment"]
+    count, device = environment["num_devices"], environment["device"]
+    versions = [f"{name} {environment[name]}" for name in ("dljax", "jax", "jaxlib")]
+    plural = "device" if count == 1 else "devices"
+    return f"{', '.join(versions)}, Python {environment['python']}; {count} {plural}: {device}"
+
+
+def target(problem: Mapping[str, Any]) -> str:
+    """Returns the rule of the target, such as `valid accuracy ≥ 95 %`."""
+    metric, value = problem["target"]["metric"], problem["target"]["value"]
+    if metric.endswith("accuracy"):
+        return f"{words(metric)} ≥ {100 * value:.4g} %"
+    sign = "≥" if problem["goal"] == "max" and not metric.endswith("loss") else "≤"
+    return f"{words(metric)} {sign} {value:.6g}"
+
+
+def ranges(seeds: Sequence[int]) -> str:
+    """Returns integers as text, with runs of three or more shortened: `0 to 2, 7`."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    texts = [
+        f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
+    ]
+    return ", ".join(texts)
+
+
+def words(name: str) -> str:
+    """Returns the name of a column as prose: `valid_loss` is "validation loss"."""
+    return name.replace("valid_", "validation_").replace("_", " ")
+
+
+def _tuned(entry: Mapping[str, Any]) -> str:
+    """Returns the tuned values, named unless `learning_rate` is the only one, and their edge."""
+    if entry["argument"] == ["learning_rate"]:
+        text = f"{entry['value'][0]:.3g}"
+    else:
+        pairs = zip(entry["argument"], entry["value"], strict=True)
+        text = ", ".join(f"{name} {value:.3g}" for name, value in pairs) or "as given"
+    mark = EDGES.get(entry["edge"], "")
+    return f"{mark} {text}" if entry["edge"] == "low" else f"{text} {mark}".rstrip()
+
+
+def _means(metric: str, stats: list[Mapping[str, Any]]) -> list[str]:
+    """Returns `mean ± half` of every optimizer, with the same decimals throughout."""
+    scale = 100 if metric == "accuracy" else 1
+    halves = [
+        None if one["low"] is None else scale * (one["high"] - one["low"]) / 2 for one in stats
+    ]
+    smallest = min((half for half in halves if half), default=1.0)
+    decimals = 2 if scale == 100 else min(4, max(2, 1 - math.floor(math.log10(smallest))))
+    return [
+        "—" if one["mean"] is None else _plus_minus(scale * one["mean"], half, decimals)
+        for one, half in zip(stats, halves, strict=True)
+    ]
+
+
+def _plus_minus(mean: float, half: float | None, decimals: int) -> str:
+    """Returns one mean and its half width; the power of ten is written out where it must be."""
+    power = mean != 0 and not 100 * 10.0**-decimals <= abs(mean) < 1e5
+    text = f"{mean:.2e}" if power else f"{mean:.{decimals}f}"
+    if half is None:
+        return text
+    return f"{text} ± {half:.1e}" if power else f"{text} ± {half:.{decimals}f}"
+
+
+def _steps(stats: Mapping[str, Any], summary: Summary) -> str:
+    """Returns the median first step, or that it lies beyond the last, and the runs that hit."""
+    median, last = stats["median"], summary["settings"]["num_steps"]
+    text = f"> {last}" if median is None else f"{median:.10g}"
+    return f"{text} ({stats['hits']}/{stats['num_runs']})"

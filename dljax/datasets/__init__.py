@@ -1,0 +1,8 @@
+"""Data sets by name, as plain arrays, and the checks that data must pass before a study."""
+
+from dljax.datasets.checks import check
+from dljax.datasets.files import default_folder
+from dljax.datasets.sources import load, names
+from dljax.datasets.table import DATASETS
+
+__all__ = ["DATASETS", "check", "default_folder", "load", "names"]

@@ -1,0 +1,65 @@
+"""The one table of the known data sets: sizes, files with their digests, source and licence."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
+TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
+TEST_IMAGES = "t10k-images-idx3-ubyte.gz"
+TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
+
+
+class Dataset(NamedTuple):
+    """What is known of a data set before it is loaded."""
+
+    num_rows: int  # rows N, those of the test part included
+    num_test: int  # rows at the end that are the official test part, 0 if there is none
+    shape: tuple[int, ...]  # shape of one row of x
+    num_classes: int | None  # classes C of y; None for a regression
+    source: str  # who made it and under which licence
+    files: Mapping[str, str] = MappingProxyType({})  # name: SHA-256; none if scikit-learn has it
+    url: str = ""  # where the files lie, ends with a slash
+
+
+DATASETS: dict[str, Dataset] = {
+    "breast-cancer": Dataset(
+        569, 0, (30,), 2, "Wolberg, Mangasarian & Street 1993 (UCI, WDBC); CC BY 4.0"
+    ),
+    "diabetes": Dataset(
+        442, 0, (10,), None, "Efron, Hastie, Johnstone & Tibshirani 2004; no licence stated"
+    ),
+    "digits": Dataset(
+        1797, 0, (64,), 10, "Alpaydin & Kaynak 1998 (UCI, test part of optdigits); CC BY 4.0"
+    ),
+    "fashion-mnist": Dataset(
+        num_rows=70000,
+        num_test=10000,
+        shape=(28, 28),
+        num_classes=10,
+        source="Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747; MIT",
+        files={
+            TRAIN_IMAGES: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            TRAIN_LABELS: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            TEST_IMAGES: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            TEST_LABELS: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        },
+        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+    "iris": Dataset(150, 0, (4,), 3, "Fisher 1936 (UCI); CC BY 4.0"),
+    "mnist": Dataset(
+        num_rows=70000,
+        num_test=10000,
+        shape=(28, 28),
+        num_classes=10,
+        source="LeCun, Cortes & Burges 1998; no licence file, commonly given as CC BY-SA 3.0",
+        files={
+            TRAIN_IMAGES: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            TRAIN_LABELS: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            TEST_IMAGES: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            TEST_LABELS: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        },
+        url="https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    "wine": Dataset(178, 0, (13,), 3, "Aeberhard & Forina 1992 (UCI); CC BY 4.0"),
+}

@@ -1,0 +1,116 @@
+"""Gradient descent, plain and with momentum."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from dljax.errors import require
+from dljax.optimizers.leafwise import leafwise, require_learning_rate
+
+
+class NoStatistics(NamedTuple):
+    """`sgd` remembers nothing."""
+
+
+class Accumulator(NamedTuple):
+    """Statistics of `momentum`; a tree shaped like the parameters."""
+
+    a: jax.Array  # decayed sum of the gradients
+
+
+class ShiftedAccumulator(NamedTuple):
+    """Statistics of `nag`; each is a tree shaped like the parameters."""
+
+    a: jax.Array  # decayed sum of the gradients
+    shift: jax.Array  # W - theta: the learning rate applied last, times b a
+
+
+def sgd(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    """Stochastic gradient descent; Robbins & Monro 1951, eq. 6.
+
+        u = -learning_rate g
+
+    Args:
+      learning_rate: Step size, >= 0; a schedule sees 0 first.
+    """
+    require_learning_rate(learning_rate)
+
+    def init(p):
+        return NoStatistics()
+
+    def update(g, s, p, t, learning_rate):
+        return -learning_rate * g, s
+
+    return leafwise(init, update, learning_rate)
+
+
+def momentum(
+    learning_rate: optax.ScalarOrSchedule, *, b: ArrayLike = 0.9
+) -> optax.GradientTransformation:
+    """Heavy-ball momentum; Polyak 1964, eq. 9.
+
+        a = b a + g
+        u = -learning_rate a
+
+    Args:
+      learning_rate: Step size, >= 0; a schedule sees 0 first. It is applied to the sum `a`, so
+        that the step along a constant gradient grows to learning_rate / (1 - b).
+      b: Decay of `a`, in [0, 1), per step. The default averages over about ten steps.
+    """
+    require_learning_rate(learning_rate)
+    require("b", b, "[0, 1)")
+
+    def init(p):
+        return Accumulator(a=jnp.zeros_like(p))
+
+    def update(g, s, p, t, learning_rate):
+        a = b * s.a + g
+        return -learning_rate * a, Accumulator(a)
+
+    return leafwise(init, update, learning_rate)
+
+
+def nag(
+    learning_rate: optax.ScalarOrSchedule, *, b: ArrayLike = 0.9
+) -> optax.GradientTransformation:
+    """Nesterov's accelerated gradient; Nesterov 1983, in the form of Sutskever et al. 2013, eq. 3-4.
+
+        a = b a + g(W - learning_rate b a)
+        W = W - learning_rate a
+
+    The gradient is taken at the look-ahead point, so that point is what the parameters of the
+    transformation are: theta = W - learning_rate b a, where optax's caller takes its gradients. In terms
+    of theta, with the learning rate of step t,
+
+        a'     = b a + g(theta)
+        theta' = theta - learning_rate_t g(theta) - learning_rate_{t+1} b a'
+
+    The state keeps the `shift` W - theta really applied, so that W stays exact when the learning
+    rate is changed in flight; `eval_params(opt_state, params)` returns W.
+
+    Args:
+      learning_rate: Step size, >= 0; a schedule sees 0 first, and is also asked for the step ahead.
+      b: Decay of `a`, in [0, 1), per step. The default averages over about ten steps.
+    """
+    require_learning_rate(learning_rate)
+    require("b", b, "[0, 1)")
+
+    def now_and_next(count):
+        if callable(learning_rate):
+            return learning_rate(count), learning_rate(count + 1)
+        return learning_rate, learning_rate
+
+    def init(p):
+        return ShiftedAccumulator(a=jnp.zeros_like(p), shift=jnp.zeros_like(p))
+
+    def update(g, s, p, t, rates):
+        learning_rate, next_learning_rate = rates
+        a = b * s.a + g
+        shift = next_learning_rate * b * a
+        # theta' - theta = (W - learning_rate a - shift) - (W - s.shift)
+        return s.shift - learning_rate * a - shift, ShiftedAccumulator(a, shift)
+
+    return leafwise(init, update, now_and_next)

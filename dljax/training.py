@@ -1,0 +1,214 @@
+"""One training run: a state, a step, and the loop around them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from dljax import trees
+from dljax.batches import Batches, batches
+from dljax.errors import require
+from dljax.keys import stream
+from dljax.optimizers import eval_params
+from dljax.splits import Split
+from dljax.tasks import Task
+from dljax.types import Batch, Data, Metrics, Variables
+
+
+class TrainState(NamedTuple):
+    """All there is to know of a run in progress.
+
+    Attributes:
+      variables: The model's, as the optimizer carries them: "params" and other collections.
+      opt_state: State of the optimizer.
+      key: The run's own key, key[]; batches and dropout are named streams of it.
+      slot: Slots of the batch order gone through, int32[].
+      diverged_at: The step at which a loss or a parameter was first not finite, counted from 1,
+        int32[]; -1 if never. From then on the state stays as it was before that step.
+    """
+
+    variables: Variables
+    opt_state: Any
+    key: jax.Array
+    slot: jax.Array
+    diverged_at: jax.Array
+
+
+class Trainer(NamedTuple):
+    """What `run` needs of a way of learning; `trainer` makes the usual one.
+
+    Attributes:
+      init: `init(key) -> TrainState`.
+      draw: `draw(state, num_slots) -> rows`, what the next steps consume, leading axis [num_slots].
+      step: `step(state, rows) -> (state, loss)`, one update on one slot.
+      evaluate: `evaluate(state) -> {name: float[]}`, one row of the history.
+      predict: `predict(state, batch) -> outputs`, with the parameters to evaluate.
+    """
+
+    init: Callable[[jax.Array], TrainState]
+    draw: Callable[[TrainState, int], Any]
+    step: Callable[[TrainState, Any], tuple[TrainState, jax.Array]]
+    evaluate: Callable[[TrainState], Metrics]
+    predict: Callable[[TrainState, Batch], Any]
+
+
+def trainer(
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    data: Data | Callable[[jax.Array], Batch],
+    split: Split | None = None,
+    *,
+    batch_size: int | None = None,
+    order: str = "reshuffle",
+    remainder: str = "keep",
+    parts: tuple[str, ...] = ("train", "valid", "test"),
+) -> Trainer:
+    """Trains a task by an optax transformation on minibatches of the split's training rows.
+
+    The loss of a batch is sum(w l) / B over its B real rows with losses l and weights w.
+
+    Args:
+      task: What is learnt.
+      optimizer: Any optax transformation; it is offered `value`, `grad` and `value_fn`.
+      data: Arrays [N, ...]; or, for a task without a data set, `data(key) -> batch`, which
+        draws a batch.
+      split: Which rows train and which are evaluated; all rows train where it is `None`.
+      batch_size: Rows of a step, B, in [1, M]; `None` is full batch, 1 is one example at a time.
+      order: "reshuffle" visits every row once an epoch in a new order, "once" replays the order
+        of the first epoch, "replacement" draws every row anew.
+      remainder: Of the rows beyond the last full batch of an epoch: "keep" or "drop".
+      parts: Parts of the split to evaluate; those the split does not have are left out.
+
+    Raises:
+      ValueError: If the batch is larger than the training part or a name is not known.
+    """
+    optimizer = optax.with_extra_args_support(optimizer)
+    source = batches(
+        data, split, batch_size=batch_size, order=order, remainder=remainder, parts=parts
+    )
+
+    def init(key: jax.Array) -> TrainState:
+        variables = task.init(stream(key, "init"), source.example(key))
+        zero = jnp.zeros([], jnp.int32)
+        opt_state = optimizer.init(variables["params"])
+        return TrainState(variables, opt_state, stream(key, "run"), zero, zero - 1)
+
+    def step(state: TrainState, rows: Any) -> tuple[TrainState, jax.Array]:
+        batch, weight, mask = source.fetch(rows)
+        dropout = stream(state.key, "dropout", state.slot)
+
+        def mean_loss(params):
+            variables = {**state.variables, "params": params}
+            outputs, variables = task.predict(variables, batch, key=dropout, train=True, mask=mask)
+            return _batch_mean(task.loss(outputs, batch), weight, mask), variables
+
+        params = state.variables["params"]
+        (loss, variables), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+        updates, opt_state = optimizer.update(
+            grads,
+            state.opt_state,
+            params,
+            value=loss,
+            grad=grads,
+            value_fn=lambda params: mean_loss(params)[0],
+        )
+        variables = {**variables, "params": optax.apply_updates(params, updates)}
+        new = state._replace(variables=variables, opt_state=opt_state)
+        # a slot without real rows, at the end of a short fold's epoch, is no step
+        return (new if mask is None else trees.where(mask.any(), new, state)), loss
+
+    def predict(state: TrainState, batch: Batch) -> Any:
+        return task.predict(_eval_variables(state), batch)[0]
+
+    def evaluate(state: TrainState) -> Metrics:
+        variables = _eval_variables(state)
+        measure = lambda batch: task.measure(task.predict(variables, batch)[0], batch)  # noqa: E731
+        return source.average(state.key, measure)
+
+    return Trainer(init, source.draw, step, evaluate, predict)
+
+
+def run(
+    fit: Trainer, state: TrainState, *, num_steps: int, eval_every: int | None = None
+) -> tuple[TrainState, Metrics]:
+    """Trains for a fixed number of steps.
+
+    Running on from the state that comes back gives the bits of one longer run.
+
+    Args:
+      fit: The way of learning.
+      state: Where to begin: `fit.init(key)`, or the state of an earlier run.
+      num_steps: Slots of the batch order to go through, >= 1.
+      eval_every: Steps between evaluations; it must divide `num_steps`. `None` evaluates at
+        the beginning and at the end.
+
+    Returns:
+      The last state and the history: what `fit.evaluate` measures, float[E] with
+      E = num_steps // eval_every + 1 rows, the first before any step, NaN after divergence;
+      "step" of each row, int32[E]; and "diverged_at", int32[].
+    """
+    eval_every = checked_rounds(num_steps, eval_every)
+
+    def one_round(state, number):
+        # the counter comes from the loop, the same for all members: a real branch under vmap
+        state = jax.lax.cond(number > 0, lambda s: advance(fit, s, eval_every), lambda s: s, state)
+        return state, history_row(fit, state)
+
+    state, history = jax.lax.scan(one_round, state, jnp.arange(num_steps // eval_every + 1))
+    return state, {**history, "diverged_at": state.diverged_at}
+
+
+def _batch_mean(losses: jax.Array, weight: jax.Array | None, mask: jax.Array | None) -> jax.Array:
+    if mask is None:
+        return losses.mean()
+    chex.assert_equal_shape([losses, mask])
+    # where, not a product: a padded row may be infinitely wrong
+    return jnp.where(mask > 0, weight * losses, 0.0).sum() / jnp.maximum(mask.sum(), 1)
+
+
+def advance(fit: Trainer, state: TrainState, num_slots: int) -> TrainState:
+    """Takes `num_slots` steps; a member that diverges keeps the state before it for good."""
+
+    def guarded_step(state, rows):
+        new, loss = fit.step(state, rows)
+        chex.assert_shape(loss, ())
+        slot = state.slot + 1
+        alive = state.diverged_at < 0
+        finite = jnp.isfinite(loss) & trees.all_finite(new.variables["params"])
+        kept = trees.where(
+            alive & finite, (new.variables, new.opt_state), (state.variables, state.opt_state)
+        )
+        diverged_at = jnp.where(alive & ~finite, slot, state.diverged_at)
+        return TrainState(*kept, state.key, slot, diverged_at), None
+
+    return jax.lax.scan(guarded_step, state, fit.draw(state, num_slots))[0]
+
+
+def history_row(fit: Trainer, state: TrainState) -> Metrics:
+    """Evaluates a state: one row of a history, NaN after divergence."""
+    metrics = fit.evaluate(state)
+    diverged = state.diverged_at >= 0
+    return {
+        "step": state.slot,
+        **{name: jnp.where(diverged, jnp.nan, value) for name, value in metrics.items()},
+    }
+
+
+def _eval_variables(state: TrainState) -> Variables:
+    params = eval_params(state.opt_state, state.variables["params"])
+    return {**state.variables, "params": params}
+
+
+def checked_rounds(num_steps: int, eval_every: int | None) -> int:
+    """Returns `eval_every`, or raises a `ValueError` where it does not divide `num_steps`."""
+    require("the number of steps", num_steps, "[1, inf)")
+    eval_every = num_steps if eval_every is None else eval_every
+    require("eval_every", eval_every, f"[1, {num_steps}]")
+    if num_steps % eval_every:
+        raise ValueError(
+            f"eval_every must divide the number of steps, got {eval_every} and {num_steps}."
+        )
+    return eval_every
