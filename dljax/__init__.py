@@ -1,6 +1,7 @@
 """dljax: a whole training run is a pure function of scalars, so every axis of a study is a batch axis."""
 
 from dljax import datasets, losses, modules, optimizers, problems
+from dljax.comparison import Comparison, compare
 from dljax.configure import configure
 from dljax.datasets import check
 from dljax.errors import DataError
@@ -17,6 +18,7 @@ from dljax.training import Trainer, TrainState, run, trainer
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "DataError",
     "Model",
     "Problem",
@@ -29,6 +31,7 @@ __all__ = [
     "Trainer",
     "bootstrap",
     "check",
+    "compare",
     "configure",
     "datasets",
     "flat_lecun",

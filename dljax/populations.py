@@ -55,18 +55,12 @@ def tiles(
     The arguments are those of `population`. The next tile is started before the results of one
     are fetched, so that the devices do not wait.
     """
-    mesh = device_mesh() if mesh is None else mesh
-    size = mesh.size * (default_width() if width is None else width)
-    require("width", size // mesh.size, "[1, inf)")
+    mesh, size = _mesh_and_size(mesh, width)
     num_members = len(jax.tree.leaves(cells)[0])
-    shared = jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
+    shared = _replicated(shared, mesh)
     running = None
     for start in range(0, num_members, size):
-        # padding repeats the last member: whatever it does is thrown away
-        slots = np.minimum(np.arange(start, start + size), num_members - 1)
-        tile = jax.tree.map(lambda x, slots=slots: x[slots], cells)
-        tile = jax.device_put(tile, NamedSharding(mesh, PartitionSpec(AXIS)))
-        started = _run_tile(shared, tile, member=member, mesh=mesh)
+        started = _run_tile(shared, _tile(cells, start, size, mesh), member=member, mesh=mesh)
         if running is not None:
             yield _fetch(running, size)
         running = started
@@ -82,19 +76,9 @@ def compile_tile(
     mesh: Mesh | None = None,
 ) -> jax.stages.Compiled:
     """Compiles the program that `tiles` will run with the same arguments, and returns it."""
-    mesh = device_mesh() if mesh is None else mesh
-    size = mesh.size * (default_width() if width is None else width)
-    shape = lambda x, sharding, n=(): jax.ShapeDtypeStruct(  # noqa: E731
-        (*n, *jnp.shape(x)[len(n) :]), jax.dtypes.canonicalize_dtype(jnp.result_type(x)), sharding=sharding
-    )
-    replicated = NamedSharding(mesh, PartitionSpec())
-    sharded = NamedSharding(mesh, PartitionSpec(AXIS))
-    return _run_tile.lower(
-        jax.tree.map(lambda x: shape(x, replicated), shared),
-        jax.tree.map(lambda x: shape(x, sharded, (size,)), cells),
-        member=member,
-        mesh=mesh,
-    ).compile()
+    mesh, size = _mesh_and_size(mesh, width)
+    first = _tile(cells, 0, size, mesh)
+    return _run_tile.lower(_replicated(shared, mesh), first, member=member, mesh=mesh).compile()
 
 
 def default_width() -> int:
@@ -121,6 +105,24 @@ def _run_tile(shared: tuple, cells: dict[str, Any], *, member: Callable, mesh: M
         check_vma=False,  # a member that scans is not understood by the check
     )
     return one_device(shared, cells)
+
+
+def _mesh_and_size(mesh: Mesh | None, width: int | None) -> tuple[Mesh, int]:
+    mesh = device_mesh() if mesh is None else mesh
+    width = default_width() if width is None else width
+    require("width", width, "[1, inf)")
+    return mesh, mesh.size * width
+
+
+def _replicated(shared: tuple, mesh: Mesh) -> tuple:
+    return jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
+
+
+def _tile(cells: dict[str, Any], start: int, size: int, mesh: Mesh) -> dict[str, Any]:
+    """Places `size` members from `start` on the devices; padding repeats the last member."""
+    slots = np.minimum(np.arange(start, start + size), len(jax.tree.leaves(cells)[0]) - 1)
+    tile = jax.tree.map(lambda x: x[slots], cells)
+    return jax.device_put(tile, NamedSharding(mesh, PartitionSpec(AXIS)))
 
 
 def _fetch(results: PyTree, count: int) -> PyTree:

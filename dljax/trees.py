@@ -22,7 +22,7 @@ def take_rows(data: Data, index: jax.Array) -> Data:
 
     The bounds are promised, not checked: every index comes from a split of the same rows.
     """
-    return jax.tree.map(lambda x: x.at[index].get(mode="promise_in_bounds"), data)
+    return jax.tree.map(lambda x: jnp.asarray(x).at[index].get(mode="promise_in_bounds"), data)
 
 
 def count_parameters(tree: PyTree) -> int:

@@ -44,7 +44,7 @@ _STYLE = {
 
 
 def styled() -> Any:
-    """Returns a context in which matplotlib draws in the style of dljax, whatever is set outside."""
+    """Returns a context in which matplotlib draws in one style, whatever is set outside."""
     import matplotlib
 
     return matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE})
@@ -79,12 +79,30 @@ def look(index: int) -> dict[str, Any]:
     return {"color": _COLORS[index % len(_COLORS)], "linestyle": dash}
 
 
-def legend(figure: "Figure", labels: Sequence[str]) -> None:
-    """Names every optimizer once, to the right of all panels."""
+def legend(figure: "Figure", labels: Sequence[str], **marks: str) -> None:
+    """Names every optimizer once, to the right of all panels, and then the marks on its line."""
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], **look(index), linewidth=2.2) for index in range(len(labels))]
-    figure.legend(lines, labels, loc="outside right upper", borderaxespad=1.5)
+    gray = {"color": "#777777", "linestyle": "", "markerfacecolor": "white"}
+    lines += [Line2D([], [], marker=mark, **gray, markersize=7, mew=1.6) for mark in marks.values()]
+    place = {"loc": "outside right upper", "borderaxespad": 1.5, "ncols": 1 + len(lines) // 17}
+    figure.legend(lines, [*labels, *marks], **place)
+
+
+def accuracy_axis(axes: "Axes", values: np.ndarray) -> None:
+    """Stretches the axis of an accuracy in percent like log(101 - accuracy), and ends it at 100.
+
+    The step from 90 to 95 is then as wide as that from 80 to 90, as both halve the errors.
+    """
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    seen = values[np.isfinite(values)] if np.isfinite(values).any() else np.array([0.0, 100.0])
+    stretch = (lambda a: -np.log(np.maximum(101 - a, 1e-3)), lambda y: 101 - np.exp(-y))
+    axes.set_yscale("function", functions=stretch)
+    axes.yaxis.set_major_locator(FixedLocator([0, 30, 50, 70, 80, 90, 95, 98, 99, 100]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(max(seen.min() - 5, 0.0), 101 - 0.88 * (101 - seen.max()))
 
 
 def loss_axis(axes: "Axes", values: np.ndarray, initial: float) -> None:
@@ -97,19 +115,20 @@ def loss_axis(axes: "Axes", values: np.ndarray, initial: float) -> None:
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    values = values[np.isfinite(values) & (values <= 1.5 * abs(initial))]
-    if values.size == 0 or values.min() < 0 or not initial > 0:
-        low = min(values.min(initial=initial), initial)
-        margin = 0.5 * abs(initial) or 1.0
-        axes.set_ylim(low - 0.05 * (initial - low), initial + margin)
+    cap = initial + 0.5 * abs(initial) + (initial == 0)
+    seen = np.append(np.clip(values[np.isfinite(values)], None, cap), initial)
+    high = seen.max()
+    if seen.min() < 0 or initial == 0:
+        margin = 0.05 * (high - seen.min())
+        axes.set_ylim(seen.min() - margin, high + margin)
         return
-    low = max(values[values > 0].min(initial=initial), 1e-16 * initial)
+    low = max(seen[seen > 0].min(), 1e-16 * high)
+    margin = (high / low) ** 0.04
     axes.set_yscale("log")
-    axes.set_ylim(low / (1.5 * initial / low) ** 0.04, 1.5 * initial)
-    if initial / low < 1e3:
-        plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axes.set_ylim(low / margin, min(high * margin, cap))
+    if high / low < 1e3:
+        plain, near = FuncFormatter(lambda value, _: f"{value:g}"), high / low < 30
         axes.yaxis.set_major_formatter(plain)
-        near = initial / low < 30
         axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if near else range(2, 10)))
         axes.yaxis.set_minor_formatter(plain if near else NullFormatter())
 

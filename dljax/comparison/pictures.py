@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dljax.comparison.canvas import canvas, legend, look, loss_axis, styled
+from dljax.comparison.canvas import accuracy_axis, canvas, legend, look, loss_axis, styled
 from dljax.comparison.statistics import Comparison, final_metric, grid, mean_interval, select
 from dljax.comparison.wording import metrics, words
 
@@ -66,18 +66,23 @@ def sensitivity(comparison: Comparison) -> "Figure":
             panels.setdefault(entry["argument"][0], {})[index] = profile
     lost = max((len(_lossy(group)) for group in panels.values()), default=0)
     widths = [5.6 if len(group) > 1 else 2.4 for group in panels.values()] or [5.6]
+    medians = np.concatenate(
+        [p.median for group in panels.values() for p in group.values()] or [[]]
+    )
     num_runs = len(summary["settings"]["tuning_seeds"])
     title = f"{summary['problem']['name']}: median and range of {num_runs} tuning runs"
     with styled():
         figure = canvas(title, widths, [3.4, 0.15 * lost] if lost else [3.4])
         rows = np.reshape(figure.axes, (-1, len(widths)))
         for column, (argument, group) in enumerate(panels.items()):
-            _draw_profiles(rows[0, column], group, comparison)
+            _value_axis(rows[0, column], [profile.values for profile in group.values()])
+            _metric_axis(rows[0, column], comparison.results, metric, medians)
+            _draw_profiles(rows[0, column], group, summary["problem"]["goal"])
             if lost:
                 _draw_diverged(rows[1, column], group, lost, summary)
             rows[-1, column].set_xlabel(argument)
         rows[0, 0].set_ylabel(f"final {_axis_name(metric)}")
-        legend(figure, [entry["name"] for entry in summary["optimizers"]])
+        legend(figure, [entry["name"] for entry in summary["optimizers"]], chosen="o", diverged="x")
     return figure
 
 
@@ -129,27 +134,20 @@ def _draw_curves(axes: "Axes", curves: list[tuple[np.ndarray, np.ndarray]]) -> N
             axes.plot(steps[seen[-1]], mean[seen[-1]], "x", color=look(index)["color"], mew=2)
 
 
-def _draw_profiles(axes: "Axes", group: dict[int, Profile], comparison: Comparison) -> None:
+def _draw_profiles(axes: "Axes", group: dict[int, Profile], goal: str) -> None:
     """Draws the medians and ranges of the optimizers that tuned one argument."""
-    problem = comparison.summary["problem"]
-    metric = f"valid_{problem['metric']}"
-    _value_axis(axes, np.concatenate([profile.values for profile in group.values()]))
-    medians = np.concatenate([profile.median for profile in group.values()])
-    _metric_axis(axes, comparison.results, metric, medians)
-    worst = axes.get_ylim()[problem["goal"] == "min"]
+    worst = axes.get_ylim()[goal == "min"]
     for index, profile in group.items():
         style, chosen = look(index), profile.chosen
-        seen = np.isfinite(profile.best)
+        seen = np.isfinite(profile.median)
         ends = np.where(np.isfinite(profile.worst), profile.worst, worst)[seen]
         axes.vlines(
             profile.values[seen], profile.best[seen], ends, color=style["color"], lw=1, alpha=0.45
         )
         median = np.where(np.isfinite(profile.median), profile.median, np.nan)
         axes.plot(profile.values, median, **style, marker="o", markersize=3)
-        ring = {"markerfacecolor": "white", "markeredgewidth": 2.2, "markersize": 8.5}
-        axes.plot(
-            profile.values[chosen], median[chosen], "o", color=style["color"], zorder=5, **ring
-        )
+        ring = {"color": style["color"], "markerfacecolor": "white", "markeredgewidth": 2.2}
+        axes.plot(profile.values[chosen], median[chosen], "o", **ring, markersize=8.5, zorder=5)
 
 
 def _draw_diverged(
@@ -175,11 +173,13 @@ def _lossy(group: dict[int, Profile]) -> list[int]:
     return [index for index, profile in group.items() if profile.diverged.any()]
 
 
-def _value_axis(axes: "Axes", values: np.ndarray) -> None:
+def _value_axis(axes: "Axes", tried: list[np.ndarray]) -> None:
     """Scales the axis of a tuned value: logarithmic, with a linear part if one is not positive."""
+    values = np.concatenate(tried)
     positive = values[values > 0]
     if positive.size == values.size:
         axes.set_xscale("log")
+        axes.xaxis.minorticks_off()
     elif positive.size:
         axes.set_xscale("symlog", linthresh=positive.min())
 
@@ -187,7 +187,7 @@ def _value_axis(axes: "Axes", values: np.ndarray) -> None:
 def _metric_axis(axes: "Axes", results: pd.DataFrame, metric: str, values: np.ndarray) -> None:
     """Scales the axis of a metric so that `values` are seen and explosions are not."""
     if metric.endswith("accuracy"):
-        axes.set_ylim(0, 101.5)
+        accuracy_axis(axes, values)
     else:
         loss_axis(axes, values, results.loc[results["step"] == 0, metric].mean())
 

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dljax.comparison import wording
-from dljax.comparison.page import page
 from dljax.comparison.canvas import picture
+from dljax.comparison.page import page
 from dljax.comparison.pictures import learning_curves, sensitivity
 from dljax.comparison.statistics import Comparison, jsonable
 
@@ -37,7 +37,7 @@ def table(summary: Mapping[str, Any]) -> Table:
         title=Text(f"{summary['problem']['name']}: {len(summary['optimizers'])} optimizers"),
         title_justify="left",
         title_style="bold",
-        caption=Text("\n".join(lines)),
+        caption=Text("\n".join(["", *lines])),
         caption_justify="left",
         caption_style="",
         box=box.SIMPLE_HEAD,

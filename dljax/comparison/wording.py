@@ -24,9 +24,11 @@ class Column(NamedTuple):
 def columns(summary: Summary) -> list[Column]:
     """Returns the columns of the table of results, optimizers in the order of the summary."""
     entries = summary["optimizers"]
+    usual = any(entry["argument"] == ["learning_rate"] for entry in entries)
+    header = "learning_rate\nor as named" if usual else "tuned\nargument"
     table = [
         Column("optimizer", [entry["name"] for entry in entries], "left"),
-        Column("learning_rate\nor as named", [_tuned(entry) for entry in entries], "left"),
+        Column(header, [_tuned(entry) for entry in entries], "left"),
     ]
     for metric in metrics(summary):
         stats = [entry["test"][metric] for entry in entries]
@@ -48,13 +50,15 @@ def metrics(summary: Summary) -> list[str]:
 def notes(summary: Summary) -> list[str]:
     """Returns what a reader of the table must know, one sentence or two each."""
     problem, settings = summary["problem"], summary["settings"]
+    covered = "initial weights and batch order; the split of the data is fixed"
+    if problem["num_rows"] is None:
+        covered = "what a seed draws: the start and any noise"
     told = [
         f"Tuned on seeds {ranges(settings['tuning_seeds'])} by the median final "
         f"{words('valid_' + problem['metric'])}; evaluated on the fresh seeds "
         f"{ranges(settings['evaluation_seeds'])}.",
         f"±: half of the 95 % Student-t interval of a mean over "
-        f"{len(settings['evaluation_seeds'])} runs. It covers initial weights and batch order; "
-        "the split of the data is fixed.",
+        f"{len(settings['evaluation_seeds'])} runs. It covers {covered}.",
     ]
     if problem["target"] is not None:
         told.append(
@@ -67,9 +71,13 @@ def notes(summary: Summary) -> list[str]:
             "◂ edge, edge ▸: the smallest or largest value tried was chosen, a better one may "
             "lie outside; extend the grid."
         )
-    evidence = summary["evidence"]
-    because = f": {EVIDENCE[evidence]}" if evidence in EVIDENCE else ""
-    return [*told, f"Evidence: {evidence}{because}."]
+    return [*told, f"Evidence: {evidence(summary)}."]
+
+
+def evidence(summary: Summary) -> str:
+    """Returns the kind of evidence and, for an exploratory comparison, what that means."""
+    meaning = EVIDENCE.get(summary["evidence"])
+    return summary["evidence"] + (f": {meaning}" if meaning else "")
 
 
 def subject(summary: Summary) -> str:
@@ -109,9 +117,7 @@ def ranges(seeds: Sequence[int]) -> str:
             runs[-1].append(seed)
         else:
             runs.append([seed])
-    texts = [
-        f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
-    ]
+    texts = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
     return ", ".join(texts)
 
 

@@ -1,0 +1,360 @@
+"""The comparison: tune every optimizer alike, then run each with its best point on fresh seeds."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jaxlib
+import numpy as np
+import pandas as pd
+from jax.sharding import Mesh
+
+from dljax import datasets, problems, trees
+from dljax.comparison import report
+from dljax.comparison.space import Factory, Points, as_axis, factories, points_of
+from dljax.comparison.statistics import Comparison, final_metric, select, summarize_optimizer
+from dljax.errors import require, unknown
+from dljax.keys import stream
+from dljax.populations import default_width, device_mesh
+from dljax.problems import Problem
+from dljax.progress import progress_line
+from dljax.studies import study
+from dljax.training import checked_rounds, run, trainer
+
+
+class Plan(NamedTuple):
+    """What is decided before the first run.
+
+    Attributes:
+      problem: The problem, with its horizon as it will be run.
+      factories: The optimizers by name.
+      points: The grid of each.
+      tuning_seeds: Seeds that choose the point.
+      evaluation_seeds: Seeds that are reported; none of them tuned.
+      seed: Root of all random streams, in [0, 2**32).
+      width: Members at once on one device.
+      mesh: Devices.
+    """
+
+    problem: Problem
+    factories: dict[str, Factory]
+    points: dict[str, Points]
+    tuning_seeds: np.ndarray
+    evaluation_seeds: np.ndarray
+    seed: int
+    width: int
+    mesh: Mesh
+
+
+def compare(
+    problem: Problem | str,
+    optimizers: Mapping[str, Factory] | Iterable[str] | None = None,
+    *,
+    space: Mapping[str, Mapping[str, Iterable[float]]] | None = None,
+    learning_rates: Iterable[float] | None = None,
+    seeds: int = 10,
+    tuning_seeds: int = 3,
+    num_steps: int | None = None,
+    eval_every: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    width: int | None = None,
+    mesh: Mesh | None = None,
+    out: str | os.PathLike | None = None,
+    progress: bool = True,
+) -> Comparison:
+    """Compares optimizers on one problem, every one with the same number of trials and the same luck.
+
+    Every point of an optimizer's grid is run on the tuning seeds; the point with the best median of
+    the problem's metric on the validation rows is run again on seeds that did not choose it, and
+    those runs are reported on the test rows. At one seed all optimizers see the same initial
+    weights and the same batches. All runs of one optimizer are members of one compiled program.
+
+    Args:
+      problem: A `Problem`, or the name of one of `dj.problems`.
+      optimizers: Factories by name, or names of the classics; `None` takes all seven of them.
+      space: What to tune, `{optimizer: {argument: values}}`, the product of the values; without
+        an entry the learning rate is tuned (for adadelta eps).
+      learning_rates: Grid of the learning rate; `None` takes 13 values from 1e-5 to 10.
+      seeds: Evaluation seeds, >= 1.
+      tuning_seeds: Tuning seeds, >= 1.
+      num_steps: Steps of a run; `None` takes the problem's.
+      eval_every: Steps between evaluations, a divisor of `num_steps`.
+      batch_size: Rows of a step; `None` takes the problem's.
+      seed: Root of all random streams, in [0, 2**32).
+      width: Members at once on one device; see `dj.population`.
+      mesh: Devices; see `dj.population`.
+      out: A folder for tables, pictures and the report; see `dljax.comparison.report.write`.
+      progress: Whether to show a progress line on standard error.
+
+    Returns:
+      The `Comparison`: `summary`, a dict ready for JSON, and `results`, a tidy data frame.
+
+    Raises:
+      ValueError: If an argument breaks a rule, before anything compiles.
+      DataError: If the data are missing or not fit.
+    """
+    started = time.perf_counter()
+    problem = problems.load(problem) if isinstance(problem, str) else problem
+    chosen = factories(optimizers)
+    if extra := set(space or {}) - set(chosen):
+        raise unknown("optimizer", min(extra), chosen)
+    require("seeds", seeds, "[1, inf)")
+    require("tuning_seeds", tuning_seeds, "[1, inf)")
+    require("seed", seed, "[0, 4294967295]")
+    mesh = device_mesh() if mesh is None else mesh
+    plan = Plan(
+        problem=checked_problem(problem, num_steps, eval_every, batch_size),
+        factories=chosen,
+        points={
+            name: points_of(name, factory, (space or {}).get(name), learning_rates)
+            for name, factory in chosen.items()
+        },
+        tuning_seeds=np.arange(tuning_seeds),
+        evaluation_seeds=np.arange(tuning_seeds, tuning_seeds + seeds),
+        seed=seed,
+        width=default_width() if width is None else width,
+        mesh=mesh,
+    )
+    if out is not None:
+        report.prepare(out)
+    arms, seconds = _run_arms(plan, progress)
+    seconds["total"] = time.perf_counter() - started
+    comparison = Comparison(
+        _summary(plan, arms, seconds), pd.concat([arm.results for arm in arms], ignore_index=True)
+    )
+    if out is not None:
+        report.write(comparison, out)
+    return comparison
+
+
+class Arm(NamedTuple):
+    """One optimizer's part of a comparison."""
+
+    name: str
+    chosen: int  # index of the point that was chosen
+    results: pd.DataFrame
+
+
+def _run_arms(plan: Plan, progress: bool) -> tuple[list[Arm], dict[str, float]]:
+    """Runs all optimizers, each in a thread: while one runs, the next compiles."""
+    total = sum(_num_members(plan, name) for name in plan.factories) * plan.problem.num_steps
+    line = progress_line(total, "member-steps") if progress else nullcontext(lambda *_: None)
+    seconds = {"compile": 0.0, "run": 0.0}
+    with line as show:
+
+        def one_arm(name):
+            since, stage_now = time.perf_counter(), None
+
+            def note(stage, members):
+                nonlocal since, stage_now
+                now = time.perf_counter()
+                if stage_now is not None:
+                    seconds[stage_now] += now - since
+                since, stage_now = now, stage if stage != "done" else None
+                show(name, stage, members * plan.problem.num_steps)
+
+            return _run_arm(plan, name, note)
+
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            futures = [pool.submit(one_arm, name) for name in plan.factories]
+            try:
+                return [future.result() for future in futures], seconds
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _run_arm(plan: Plan, name: str, note: Callable[[str, int], None]) -> Arm:
+    """Tunes one optimizer, then evaluates it where it did best."""
+    problem, points = plan.problem, plan.points[name]
+    member = partial(_member, problem=problem, factory=plan.factories[name])
+    shared = _shared(plan)
+    num_tuning = len(points) * len(plan.tuning_seeds)
+
+    def run_points(indices, seeds, done, stage):
+        axes = {"point": as_axis([points[i] for i in indices])} if points[0] else {}
+        result = study(
+            member,
+            *shared,
+            axes={**axes, "seed": seeds},
+            width=plan.width,
+            mesh=plan.mesh,
+            progress=lambda stage, part, _: note(stage, done + part),
+        )
+        return _tidy(name, points, indices, stage, result)
+
+    tuning = run_points(range(len(points)), plan.tuning_seeds, 0, "tuning")
+    loss = None if problem.metric == "loss" else final_metric(tuning, "valid_loss")
+    chosen = select(final_metric(tuning, f"valid_{problem.metric}"), problem.goal, loss)
+    evaluation = run_points([chosen], plan.evaluation_seeds, num_tuning, "evaluation")
+    note("done", num_tuning + len(plan.evaluation_seeds))
+    return Arm(name, chosen, pd.concat([tuning, evaluation], ignore_index=True))
+
+
+def _member(root, data, split, *, seed, point=None, problem, factory):
+    """One run: the history of one optimizer at one point with one seed."""
+    fit = trainer(
+        problem.task,
+        factory(**(point or {})),
+        problem.data if callable(problem.data) else data,
+        split,
+        batch_size=problem.batch_size,
+        parts=problem.parts,
+    )
+    state = fit.init(stream(root, "member", seed))
+    return run(fit, state, num_steps=problem.num_steps, eval_every=problem.eval_every)[1]
+
+
+def _shared(plan: Plan) -> tuple:
+    data = None if callable(plan.problem.data) else plan.problem.data
+    return jax.random.key(plan.seed), data, plan.problem.split
+
+
+def _tidy(
+    name: str, points: Points, indices: Iterable[int], stage: str, result: Any
+) -> pd.DataFrame:
+    frame = result.to_dataframe()
+    indices = np.asarray(list(indices))
+    num_rows_a_point = len(frame) // len(indices)
+    arguments = list(points[0])
+    values = [
+        point[arguments[0]] if len(arguments) == 1 else ", ".join(f"{v:g}" for v in point.values())
+        for point in points
+    ]
+    point = np.repeat(indices, num_rows_a_point)
+    measures = [c for c in frame if c.startswith(("train_", "valid_", "test_"))]
+    return pd.DataFrame(
+        {
+            "optimizer": name,
+            "argument": ", ".join(arguments),
+            "value": [values[i] for i in point],
+            "point": point,
+            "stage": stage,
+            "seed": frame["seed"].astype(np.int64),
+            "step": frame["step"],
+            **{column: frame[column] for column in measures},
+            "diverged_at": frame["diverged_at"],
+        }
+    )
+
+
+def checked_problem(
+    problem: Problem, num_steps: int | None, eval_every: int | None, batch_size: int | None
+) -> Problem:
+    """Returns the problem with its horizon and batch size as asked for, or raises.
+
+    Raises:
+      ValueError: If a size is out of range, or the split lacks validation or test rows.
+      DataError: If the data are not fit.
+    """
+    if not isinstance(problem, Problem):
+        raise ValueError(
+            f"the problem must be a dljax.Problem or a name, got {type(problem).__name__}."
+        )
+    if num_steps is not None:
+        require("num_steps", num_steps, "[1, inf)")
+        # at most 20 evaluations, in steps that divide the whole
+        divisors = (d for d in range(1, num_steps + 1) if num_steps % d == 0)
+        default = next(d for d in divisors if num_steps // d <= 20)
+        problem = problem._replace(num_steps=num_steps, eval_every=eval_every or default)
+    if eval_every is not None:
+        require("eval_every", eval_every, f"[1, {problem.num_steps}]")
+        problem = problem._replace(eval_every=eval_every)
+    checked_rounds(problem.num_steps, problem.eval_every)
+    if batch_size is not None:
+        require("batch_size", batch_size, "[1, inf)")
+        problem = problem._replace(batch_size=batch_size)
+    if not callable(problem.data):
+        datasets.check(problem.data, labels=problem.labels)
+        if problem.split is None or problem.split.valid is None or problem.split.test is None:
+            raise ValueError(
+                f"problem {problem.name!r} must have training, validation and test rows: "
+                "give it a split, such as dj.holdout(key, num_rows, valid=0.2, test=0.2)."
+            )
+        num_train = problem.split.train.index.shape[0]
+        if problem.batch_size is not None:
+            require("batch_size", problem.batch_size, f"[1, {num_train}]")
+    _check_measures(problem)
+    return problem
+
+
+def _check_measures(problem: Problem) -> None:
+    """Traces the task once, without computing, and checks the names that will be reported."""
+    sgd = factories(["sgd"])["sgd"](0.0)
+    fit = trainer(
+        problem.task,
+        sgd,
+        problem.data,
+        problem.split,
+        batch_size=problem.batch_size,
+        parts=problem.parts,
+    )
+    measured = jax.eval_shape(lambda key: fit.evaluate(fit.init(key)), jax.random.key(0))
+    wanted = [f"valid_{problem.metric}", f"test_{problem.metric}"]
+    for name in wanted + ([problem.target.metric] if problem.target else []):
+        if name not in measured:
+            raise unknown("measure", name, measured)
+
+
+def _num_members(plan: Plan, name: str) -> int:
+    return len(plan.points[name]) * len(plan.tuning_seeds) + len(plan.evaluation_seeds)
+
+
+def _summary(plan: Plan, arms: list[Arm], seconds: dict[str, float]) -> dict[str, Any]:
+    import dljax
+
+    problem = plan.problem
+    split = problem.split
+    described = {
+        "name": problem.name,
+        "metric": problem.metric,
+        "goal": problem.goal,
+        "target": problem.target and problem.target._asdict(),
+        "num_rows": split
+        and {part: int(rows.count) for part, rows in split._asdict().items() if rows is not None},
+        "num_parameters": _count_parameters(problem),
+    }
+    return {
+        "schema": 1,
+        "evidence": "exploratory",
+        "problem": described,
+        "settings": {
+            "num_steps": problem.num_steps,
+            "batch_size": problem.batch_size,
+            "eval_every": problem.eval_every,
+            "tuning_seeds": plan.tuning_seeds.tolist(),
+            "evaluation_seeds": plan.evaluation_seeds.tolist(),
+            "seed": plan.seed,
+            "width": plan.width,
+            "order": "reshuffle",
+        },
+        "environment": {
+            "dljax": dljax.__version__,
+            "jax": jax.__version__,
+            "jaxlib": jaxlib.__version__,
+            "python": platform.python_version(),
+            "backend": plan.mesh.devices.flat[0].platform,
+            "device": plan.mesh.devices.flat[0].device_kind,
+            "num_devices": plan.mesh.size,
+        },
+        "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
+        "optimizers": [summarize_optimizer(arm.results, arm.chosen, described) for arm in arms],
+    }
+
+
+def _count_parameters(problem: Problem) -> int:
+    data = problem.data
+    example = (
+        jax.eval_shape(data, jax.random.key(0))
+        if callable(data)
+        else jax.eval_shape(lambda d: trees.take_rows(d, np.zeros(1, np.int32)), data)
+    )
+    variables = jax.eval_shape(problem.task.init, jax.random.key(0), example)
+    return trees.count_parameters(variables["params"])

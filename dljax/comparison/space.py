@@ -1,0 +1,122 @@
+"""What is tuned: the grid of every optimizer, checked before anything compiles."""
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import numpy as np
+import optax
+
+from dljax import optimizers
+from dljax.errors import require, unknown
+
+Factory = Callable[..., optax.GradientTransformation]
+Points = list[dict[str, float]]
+
+CLASSICS: dict[str, Factory] = {
+    name: getattr(optimizers, name)
+    for name in ("sgd", "momentum", "nag", "adagrad", "adadelta", "rmsprop", "adam")
+}
+
+# 13 values over 6 decades; adadelta has no learning rate, and its eps is of the order of a squared step
+LEARNING_RATES = np.logspace(-5, 1, 13)
+ADADELTA_EPS = (-8.0, -2.0)
+
+
+def factories(chosen: Mapping[str, Factory] | Iterable[str] | None) -> dict[str, Factory]:
+    """Returns the optimizers to compare by name: all seven for `None`, or those named or given."""
+    if chosen is None:
+        return dict(CLASSICS)
+    if isinstance(chosen, Mapping):
+        found = dict(chosen)
+    else:
+        names = [chosen] if isinstance(chosen, str) else list(chosen)
+        if missing := [name for name in names if name not in CLASSICS]:
+            raise unknown("optimizer", missing[0], CLASSICS)
+        found = {name: CLASSICS[name] for name in names}
+    if not found:
+        raise ValueError("there must be at least one optimizer to compare, got none.")
+    return found
+
+
+def points_of(
+    name: str,
+    factory: Factory,
+    values: Mapping[str, Iterable[float]] | None,
+    learning_rates: Iterable[float] | None,
+) -> Points:
+    """Returns every point of an optimizer's grid, `{argument: value}`, the product of its values.
+
+    Args:
+      name: What the optimizer is called.
+      factory: Takes the arguments by name.
+      values: Values of each argument to tune; `None` takes the learning rate, or adadelta's eps.
+      learning_rates: The grid of the learning rate; `None` takes `LEARNING_RATES`.
+
+    Raises:
+      ValueError: If a value is not legal, or the factory does not make an optax transformation.
+    """
+    learning_rates = (
+        LEARNING_RATES if learning_rates is None else _numbers("learning_rates", learning_rates)
+    )
+    require("learning_rate", learning_rates, "[0, inf)")
+    if values is None:
+        takes = inspect.signature(factory).parameters
+        if factory is optimizers.adadelta:
+            middle = np.mean(ADADELTA_EPS)
+            grid = np.logspace(*ADADELTA_EPS, len(learning_rates))
+            values = {"eps": grid if len(grid) > 1 else [10.0**middle]}
+        elif "learning_rate" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+            values = {"learning_rate": learning_rates}
+        else:
+            raise ValueError(
+                f"optimizer {name!r} must have an argument learning_rate or a space that says what "
+                f"to tune, space={{{name!r}: {{argument: values}}}}, got the arguments {', '.join(takes)}."
+            )
+    axes = {argument: _numbers(argument, grid) for argument, grid in values.items()}
+    points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+    for point in points:
+        check_optimizer(name, factory, point)
+    return points
+
+
+def check_optimizer(name: str, factory: Factory, point: Mapping[str, float]) -> None:
+    """Raises a `ValueError` unless `factory(**point)` makes a transformation that takes a step."""
+    try:
+        optimizer = factory(**point)
+    except ValueError as error:
+        raise ValueError(f"optimizer {name!r}: {error}") from None
+    except TypeError as error:
+        raise ValueError(
+            f"optimizer {name!r} must take the arguments {', '.join(point) or '(none)'}: {error}."
+        ) from None
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise ValueError(
+            f"optimizer {name!r} must be a function that returns an optax.GradientTransformation, "
+            f"got {type(optimizer).__name__}."
+        )
+    p = {"w": jax.ShapeDtypeStruct((2, 3), np.float32)}
+    extended = optax.with_extra_args_support(optimizer)
+    try:
+        jax.eval_shape(lambda p: extended.update(p, extended.init(p), p), p)
+    except Exception as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise ValueError(
+            f"optimizer {name!r} must take a step on a tree of arrays, got {type(error).__name__}: {line}"
+        ) from error
+
+
+def as_axis(points: Points) -> dict[str, np.ndarray]:
+    """Turns points into the tree of arrays [number of points] that is one axis of a study."""
+    return {name: np.array([point[name] for point in points]) for name in points[0]}
+
+
+def _numbers(name: str, values: Iterable[float]) -> np.ndarray:
+    try:
+        numbers = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a list of numbers, got {values!r}.") from None
+    if numbers.ndim != 1 or not numbers.size:
+        raise ValueError(f"{name} must be a list of at least one number, got {values!r}.")
+    return numbers
