@@ -36,19 +36,19 @@ def quadratic(w: jax.Array) -> jax.Array:
 
 
 def rosenbrock(w: jax.Array) -> jax.Array:
-    """(1 - x)^2 + 100 (y - x^2)^2, a curved valley; Rosenbrock 1960, Comput. J. 3, p. 180."""
+    """(1 - x)^2 + 100 (y - x^2)^2, a curved valley; Moré, Garbow & Hillstrom 1981, problem 1."""
     x, y = w
     return (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
 
 def beale(w: jax.Array) -> jax.Array:
-    """sum_i (c_i - x (1 - y^i))^2, c = 1.5, 2.25, 2.625; More, Garbow & Hillstrom 1981, problem 5."""
+    """sum_i (c_i - x (1 - y^i))^2, c = 1.5, 2.25, 2.625; Moré, Garbow & Hillstrom 1981, problem 5."""
     x, y = w
     return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
 
 
 def rastrigin(w: jax.Array) -> jax.Array:
-    """sum(w^2 + 10 (1 - cos 2 pi w)), minima on a grid; Rastrigin 1974, as in Muehlenbein et al. 1991."""
+    """sum(w^2 + 10 (1 - cos 2 pi w)), a minimum near every integer point; Rastrigin 1974."""
     return (w**2 + 10 * (1 - jnp.cos(2 * jnp.pi * w))).sum()
 
 

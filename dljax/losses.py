@@ -48,7 +48,7 @@ def absolute_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def huber(outputs: jax.Array, targets: jax.Array, *, delta: ArrayLike = 1.0) -> jax.Array:
-    """Huber's loss of r = f - y; Huber 1964, Ann. Math. Statist. 35, section 4.
+    """Huber's loss of r = f - y; Huber 1964, Ann. Math. Statist. 35.
 
         r^2 / 2                   where |r| <= delta
         delta (|r| - delta / 2)   elsewhere

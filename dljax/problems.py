@@ -126,7 +126,7 @@ def diabetes_linear(*, loss: Callable = losses.squared_error, suffix: str = "", 
     )
 
 
-def analytic(function: Function) -> Problem:
+def analytic(function: Function, **_: Any) -> Problem:
     """A function of few variables with a known minimum, from a random start near the usual one."""
 
     def init(key, batch):
@@ -161,7 +161,7 @@ PROBLEMS: dict[str, Callable[..., Problem]] = {
     "breast-cancer-logistic": breast_cancer_logistic,
     "diabetes-linear": diabetes_linear,
     "diabetes-linear-huber": partial(diabetes_linear, loss=losses.huber, suffix="-huber"),
-    **{f.name: partial(lambda f, **_: analytic(f), f) for f in FUNCTIONS},
+    **{f.name: partial(analytic, f) for f in FUNCTIONS},
 }
 
 
@@ -180,6 +180,14 @@ def load(name: str, *, data_dir: str | None = None, download: bool = False) -> P
     if name not in PROBLEMS:
         raise unknown("problem", name, PROBLEMS)
     return PROBLEMS[name](data_dir=data_dir, download=download)
+
+
+def summary(name: str) -> str:
+    """Describes a problem in a line."""
+    factory = PROBLEMS[name]
+    arguments = getattr(factory, "args", ())
+    described = arguments[0].value if arguments else getattr(factory, "func", factory)
+    return (described.__doc__ or "").splitlines()[0]
 
 
 def _idx_images(name: str, model: str, module: Any, target: float, **where: Any) -> Problem:

@@ -23,8 +23,7 @@ def run_until(
 ) -> tuple[TrainState, Metrics]:
     """Trains until `monitor` has not improved for `patience` evaluations, and keeps the best state.
 
-    Early stopping as in Prechelt 1998, "Early stopping - but when?", criterion UP. Under `vmap` a
-    finished member is frozen while others go on; alone it stops computing.
+    Goodfellow, Bengio & Courville 2016, "Deep learning", algorithm 7.1. Under `vmap` a finished member is frozen while others go on; alone it stops computing.
 
     Args:
       fit: The way of learning.

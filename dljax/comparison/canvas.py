@@ -47,7 +47,12 @@ def styled() -> Any:
     """Returns a context in which matplotlib draws in one style, whatever is set outside."""
     import matplotlib
 
-    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE})
+    plain = {
+        name: value
+        for name, value in matplotlib.rcParamsDefault.items()
+        if not name.startswith("backend")  # a context does not set these back
+    }
+    return matplotlib.rc_context({**plain, **_STYLE})
 
 
 def canvas(title: str, widths: Sequence[float], heights: Sequence[float]) -> "Figure":

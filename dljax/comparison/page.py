@@ -12,7 +12,7 @@ _CAPTIONS = {
         "Learning curves of the test metrics.",
         "A line is the mean over the evaluation seeds at the chosen value, its band the 95 % "
         "interval of that mean. A line ends in a cross where a run diverged. An axis of accuracy "
-        "is stretched towards 100 %; an axis of loss ends at 1.5 times the initial loss.",
+        "is stretched towards 100 %; an axis of loss is cut at 1.5 times the initial loss.",
     ),
     "sensitivity": (
         "What the tuned value does.",
@@ -81,7 +81,7 @@ def page(summary: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         ),
         "<h2>Environment</h2>",
         _definitions(
-            {**summary["environment"], **{f"seconds to {n}": s for n, s in seconds.items()}}
+            {**summary["environment"], **{f"seconds, {n}": s for n, s in seconds.items()}}
         ),
         _paragraph(
             "The numbers behind this page: results.csv and summary.json beside it.", "small"

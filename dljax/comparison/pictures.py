@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 
 from dljax.comparison.canvas import accuracy_axis, canvas, legend, look, loss_axis, styled
-from dljax.comparison.statistics import Comparison, final_metric, grid, mean_interval, select
+from dljax.comparison.statistics import (
+    Comparison,
+    final_metric,
+    goal_of,
+    grid,
+    mean_interval,
+    select,
+)
 from dljax.comparison.wording import metrics, words
 
 if TYPE_CHECKING:
@@ -42,7 +49,7 @@ def learning_curves(comparison: Comparison) -> "Figure":
             curves = [_mean_curve(rows, column) for _, rows in _rows_of(comparison, "evaluation")]
             _draw_curves(axes, curves)
             means = np.concatenate([mean for _, (mean, _, _) in curves])
-            _metric_axis(axes, comparison.results, column, means)
+            _metric_axis(axes, comparison, column, means)
             axes.set(xlabel="step", ylabel=_axis_name(column))
             axes.margins(x=0.02)
         legend(figure, [_label(entry) for entry in summary["optimizers"]])
@@ -76,7 +83,7 @@ def sensitivity(comparison: Comparison) -> "Figure":
         rows = np.reshape(figure.axes, (-1, len(widths)))
         for column, (argument, group) in enumerate(panels.items()):
             _value_axis(rows[0, column], [profile.values for profile in group.values()])
-            _metric_axis(rows[0, column], comparison.results, metric, medians)
+            _metric_axis(rows[0, column], comparison, metric, medians)
             _draw_profiles(rows[0, column], group, summary["problem"]["goal"])
             if lost:
                 _draw_diverged(rows[1, column], group, lost, summary)
@@ -184,12 +191,16 @@ def _value_axis(axes: "Axes", tried: list[np.ndarray]) -> None:
         axes.set_xscale("symlog", linthresh=positive.min())
 
 
-def _metric_axis(axes: "Axes", results: pd.DataFrame, metric: str, values: np.ndarray) -> None:
+def _metric_axis(axes: "Axes", comparison: Comparison, metric: str, values: np.ndarray) -> None:
     """Scales the axis of a metric so that `values` are seen and explosions are not."""
+    results = comparison.results
     if metric.endswith("accuracy"):
         accuracy_axis(axes, values)
-    else:
+    elif goal_of(metric, comparison.summary["problem"]) == "min":
         loss_axis(axes, values, results.loc[results["step"] == 0, metric].mean())
+    elif (seen := values[np.isfinite(values)]).size:
+        margin = 0.05 * np.ptp(seen) or 1.0
+        axes.set_ylim(seen.min() - margin, seen.max() + margin)
 
 
 def _axis_name(metric: str) -> str:

@@ -122,7 +122,7 @@ def _partial(folder: Path) -> Path:
     It lies beside `folder`, or inside it where `folder` exists: that may be a mounted disk,
     to which no file of its parent can be moved.
     """
-    place = folder if folder.is_dir() else folder.parent
+    place = folder if os.path.isdir(folder) else folder.parent
     return place / f".{folder.name}.partial"
 
 

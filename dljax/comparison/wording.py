@@ -32,7 +32,7 @@ def columns(summary: Summary) -> list[Column]:
     ]
     for metric in metrics(summary):
         stats = [entry["test"][metric] for entry in entries]
-        unit = ", %" if metric == "accuracy" else ""
+        unit = ", %" if metric.endswith("accuracy") else ""
         table.append(Column(f"test\n{metric}{unit}", _means(metric, stats), "right"))
     if summary["problem"]["target"] is not None:
         cells = [_steps(entry["steps_to_target"], summary) for entry in entries]
@@ -139,11 +139,11 @@ def _tuned(entry: Mapping[str, Any]) -> str:
 
 def _means(metric: str, stats: list[Mapping[str, Any]]) -> list[str]:
     """Returns `mean ± half` of every optimizer, with the same decimals throughout."""
-    scale = 100 if metric == "accuracy" else 1
+    scale = 100 if metric.endswith("accuracy") else 1
     halves = [
         None if one["low"] is None else scale * (one["high"] - one["low"]) / 2 for one in stats
     ]
-    smallest = min((half for half in halves if half), default=1.0)
+    smallest = min((half for half in halves if half), default=1e-3)
     decimals = 2 if scale == 100 else min(4, max(2, 1 - math.floor(math.log10(smallest))))
     return [
         "—" if one["mean"] is None else _plus_minus(scale * one["mean"], half, decimals)
@@ -153,7 +153,7 @@ def _means(metric: str, stats: list[Mapping[str, Any]]) -> list[str]:
 
 def _plus_minus(mean: float, half: float | None, decimals: int) -> str:
     """Returns one mean and its half width; the power of ten is written out where it must be."""
-    power = mean != 0 and not 100 * 10.0**-decimals <= abs(mean) < 1e5
+    power = mean != 0 and not 0.01 <= abs(mean) < 1e5
     text = f"{mean:.2e}" if power else f"{mean:.{decimals}f}"
     if half is None:
         return text

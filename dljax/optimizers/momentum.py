@@ -29,7 +29,7 @@ class ShiftedAccumulator(NamedTuple):
 
 
 def sgd(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
-    """Stochastic gradient descent; Robbins & Monro 1951, eq. 6.
+    """Stochastic gradient descent; Robbins & Monro 1951, Ann. Math. Statist. 22.
 
         u = -learning_rate g
 
@@ -50,7 +50,7 @@ def sgd(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
 def momentum(
     learning_rate: optax.ScalarOrSchedule, *, b: ArrayLike = 0.9
 ) -> optax.GradientTransformation:
-    """Heavy-ball momentum; Polyak 1964, eq. 9.
+    """Momentum (Polyak 1964); Sutskever et al. 2013, ICML, eq. 1-2, the learning rate outside `a`.
 
         a = b a + g
         u = -learning_rate a
@@ -76,7 +76,7 @@ def momentum(
 def nag(
     learning_rate: optax.ScalarOrSchedule, *, b: ArrayLike = 0.9
 ) -> optax.GradientTransformation:
-    """Nesterov's accelerated gradient; Nesterov 1983, in the form of Sutskever et al. 2013, eq. 3-4.
+    """Nesterov's accelerated gradient (Nesterov 1983); Sutskever et al. 2013, ICML, eq. 3-4.
 
         a = b a + g(W - learning_rate b a)
         W = W - learning_rate a

@@ -1,0 +1,245 @@
+"""The command line: `dljax compare` and `dljax list`."""
+
+import contextlib
+import inspect
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.constructors import PrimitiveConstructorSpec
+
+from dljax.errors import DataError
+
+DONE, FAILED, USAGE, BAD_DATA, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def _whole_number(words: list[str]) -> int:
+    try:
+        return int(words[0])
+    except ValueError:
+        raise ValueError(f"must be a whole number, got {words[0]!r}.") from None
+
+
+_Int = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="N",
+    instance_from_str=_whole_number,
+    is_instance=lambda value: value is None or isinstance(value, int),
+    str_from_instance=lambda value: ["" if value is None else str(value)],
+)
+_Text = tyro.conf.arg(help_behavior_hint="")
+Count = Annotated[int | None, _Int, _Text]
+Names = Annotated[str, tyro.conf.arg(metavar="NAME,...", help_behavior_hint="")]
+Numbers = Annotated[str, tyro.conf.arg(metavar="NUMBER,...", help_behavior_hint="")]
+Folder = Annotated[str, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")]
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff, _Text]
+
+
+@dataclass
+class Compare:
+    """Compare optimizers on one problem: tune all alike, then report each on fresh seeds."""
+
+    problem: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[PROBLEM]")] = "digits-mlp"
+    """A problem that `dljax list` names, or your own: my_problem.py:problem."""
+    optimizers: Names = ""
+    """Optimizers, separated by commas: names that `dljax list` shows, or your own:
+    adam,my_optimizer.py:mine. By default all seven."""
+    learning_rates: Numbers = ""
+    """Learning rates to tune over, separated by commas. By default 13 from 1e-5 to 10."""
+    seeds: Count = None
+    """Evaluation seeds. By default 10."""
+    steps: Count = None
+    """Steps of a run. By default the problem's."""
+    batch_size: Count = None
+    """Rows of a step. By default the problem's."""
+    seed: Count = 0
+    """Root of all randomness. By default 0."""
+    quick: Flag = False
+    """A first look: 5 learning rates, 1 tuning seed, 3 evaluation seeds, a third of the steps."""
+    out: Folder = ""
+    """Folder for tables, pictures and the report. By default runs/PROBLEM."""
+    data_dir: Folder = ""
+    """Folder of MNIST and Fashion-MNIST. By default $DLJAX_DATA, else the user's cache."""
+    download: Flag = False
+    """Fetch data files that are missing, and verify them."""
+    json: Flag = False
+    """Print the summary as JSON instead of the table."""
+
+
+@dataclass
+class List:
+    """List the problems, optimizers and data sets."""
+
+    json: Flag = False
+    """Print JSON instead of text."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 failed, 2 usage, 3 bad data, 130 interrupted."""
+    command = _parse(sys.argv[1:] if arguments is None else list(arguments))
+    try:
+        _compare(command) if isinstance(command, Compare) else _list(command)
+    except DataError as error:
+        _end(str(error), BAD_DATA)
+    except ValueError as error:
+        _end(str(error), USAGE)
+    except KeyboardInterrupt:
+        _end("interrupted; nothing was written.", INTERRUPTED)
+    except Exception as error:
+        if os.environ.get("DLJAX_TRACEBACK"):
+            raise
+        _end(f"{_first_line(error)} (DLJAX_TRACEBACK=1 shows where)", FAILED)
+
+
+def _compare(options: Compare) -> None:
+    from dljax.configure import configure
+
+    configure()
+    # from here on jax may be used: what is imported below touches it
+    from dljax.comparison import compare, report
+
+    problem = _problem(options)
+    learning_rates = _rates(options.learning_rates)
+    steps = options.steps
+    if options.quick:
+        learning_rates = learning_rates or [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
+        rounds = max(1, problem.num_steps // problem.eval_every // 3)
+        steps = problem.eval_every * rounds if steps is None else steps
+    folder = Path(options.out or Path("runs") / problem.name)
+    comparison = compare(
+        problem,
+        _optimizers(options.optimizers),
+        learning_rates=learning_rates,
+        seeds=(3 if options.quick else 10) if options.seeds is None else options.seeds,
+        tuning_seeds=1 if options.quick else 3,
+        num_steps=steps,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        out=folder,
+    )
+    if options.json:
+        print(json.dumps(comparison.summary, indent=2, allow_nan=False))
+    else:
+        from rich.console import Console
+
+        Console().print(report.table(comparison.summary))
+    print(f"Everything is in {folder / 'report.html'} and beside it.", file=sys.stderr)
+
+
+def _list(options: List) -> None:
+    from dljax import datasets, problems
+    from dljax.comparison.space import CLASSICS
+
+    def sentence(thing):
+        return (inspect.getdoc(thing) or "").splitlines()[0]
+
+    described = {
+        "problems": {name: problems.summary(name) for name in problems.PROBLEMS},
+        "optimizers": {name: sentence(factory) for name, factory in CLASSICS.items()},
+        "data sets": {
+            name: f"{d.num_rows:,} rows, "
+            + (f"{d.num_classes} classes" if d.num_classes else "regression")
+            + ("; from files" if d.files else "; bundled")
+            for name, d in datasets.DATASETS.items()
+        },
+    }
+    if options.json:
+        print(json.dumps(described, indent=2))
+        return
+    for kind, things in described.items():
+        print(f"{kind}:")
+        for name, text in things.items():
+            print(f"  {name:24} {text}")
+
+
+def _problem(options: Compare) -> Any:
+    from dljax import problems
+
+    where = {"data_dir": options.data_dir or None, "download": options.download}
+    if ".py:" not in options.problem:
+        return problems.load(options.problem, **where)
+    found = _from_file(options.problem)
+    return found if isinstance(found, problems.Problem) or not callable(found) else found()
+
+
+def _optimizers(names: str) -> dict[str, Callable] | None:
+    from dljax.comparison.space import factories
+
+    chosen = {}
+    for name in filter(None, names.split(",")):
+        if ".py:" in name:
+            chosen[name.rpartition(":")[2]] = _from_file(name)
+        else:
+            chosen.update(factories([name]))
+    return chosen or None
+
+
+def _rates(text: str) -> list[float] | None:
+    try:
+        return [float(number) for number in text.split(",")] if text else None
+    except ValueError:
+        raise ValueError(
+            f"--learning-rates must be numbers separated by commas, got {text!r}."
+        ) from None
+
+
+def _from_file(address: str) -> Any:
+    """Imports `file.py:name`, with the file's own folder on the path."""
+    import importlib.util
+
+    from dljax.errors import unknown
+
+    path, _, name = address.rpartition(":")
+    if not Path(path).is_file():
+        raise ValueError(f"{address!r} must name a Python file, got no file {path!r}.")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(Path(path).resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"{path} must import without an error, got {_first_line(error)}") from error
+    if not hasattr(module, name):
+        raise unknown(f"name in {path}:", name, [n for n in vars(module) if not n.startswith("_")])
+    return getattr(module, name)
+
+
+def _parse(arguments: list[str]) -> Compare | List:
+    """Parses the arguments; what tyro draws in a box becomes one line."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.extras.subcommand_cli_from_dict(
+                {"compare": Compare, "list": List},
+                prog="dljax",
+                description="Reproducible studies of training runs, each one compiled program.",
+                args=arguments,
+            )
+    except SystemExit as stop:
+        if stop.code == USAGE:
+            lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
+            rule = next((i for i, line in enumerate(lines) if line.startswith("─")), len(lines))
+            _end(f"{' '.join(lines[:rule])} See: dljax --help", USAGE)
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else ''}"
+
+
+def _end(line: str, code: int) -> None:
+    print(f"dljax: {line}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    # threads may still compile or run for a fictitious result: do not wait for them
+    os._exit(code) if code == INTERRUPTED else sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Every test runs with warnings as errors, no silent rank promotion, and two CPU devices."""
+
+import warnings
+
+import jax
+import pytest
+
+import dljax as dj
+
+# before the first use of a device: the same devices and flags that the command line sets
+dj.configure(num_cpu_devices=2, cache=False)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True)
+def warnings_are_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.fixture
+def x64():
+    """Computes in float64 within one test."""
+    with jax.enable_x64(True):
+        yield
