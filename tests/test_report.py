@@ -1,30 +1,14 @@
-"""The report is complete, readable and written all or nothing."""
+"""The table of a report is complete, readable at 80 columns, and flatters nobody."""
 
 import io
-import json
-import re
-from html.parser import HTMLParser
 
 import comparisons
-import numpy as np
-import pandas as pd
 import pytest
 from rich.console import Console
 
 from dljax.comparison import report, wording
 
-FILES = [
-    *("learning_curves.png", "learning_curves.svg", "report.html", "results.csv"),
-    *("sensitivity.png", "sensitivity.svg", "summary.json"),
-]
-
-
 digits = pytest.fixture(comparisons.digits, scope="module")
-
-
-@pytest.fixture(scope="module")
-def folder(digits, tmp_path_factory):
-    return report.write(digits, tmp_path_factory.mktemp("report") / "a" / "digits")
 
 
 def printed(summary, width=80):
@@ -48,10 +32,6 @@ def changed(summary, index, **entry):
     entries = list(summary["optimizers"])
     entries[index] = {**entries[index], **entry}
     return {**summary, "optimizers": entries}
-
-
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_the_table_fits_80_columns_and_shows_every_number(digits):
@@ -117,6 +97,14 @@ def test_a_problem_without_accuracy_or_target_has_no_such_column():
     assert "±" in printed(summary)
 
 
+def test_one_run_and_no_tuning_are_said(digits):
+    settings = {**digits.summary["settings"], "evaluation_seeds": [3]}
+    entries = [{**entry, "argument": [], "value": []} for entry in digits.summary["optimizers"]]
+    text = told({**digits.summary, "settings": settings, "optimizers": entries})
+    assert "Nothing was tuned; evaluated on the seeds 3." in text
+    assert "One evaluation run: there is no interval." in text
+
+
 def test_several_tuned_arguments_are_named(digits):
     tuned = {"argument": ["learning_rate", "beta"], "value": [0.1, 0.9]}
     assert "learning_rate 0.1, beta 0.9" in printed(changed(digits.summary, 0, **tuned), 120)
@@ -129,7 +117,7 @@ def test_several_tuned_arguments_are_named(digits):
         (12.5, 3.0, "12.50 ± 3.00"),
         (3.21e-12, 4.5e-13, "3.21e-12 ± 4.5e-13"),
         (1.5e7, 2e5, "1.50e+07 ± 2.0e+05"),
-        (0.0, 0.0, "0.00 ± 0.00"),
+        (0.0, 0.0, "0.0000 ± 0.0000"),
         (0.5, 0.3, "0.50 ± 0.30"),
         (0.5, None, "0.5000"),
     ],
@@ -153,108 +141,3 @@ def test_a_name_is_never_read_as_markup(digits):
 )
 def test_seeds_in_a_row_are_shortened(seeds, text):
     assert wording.ranges(seeds) == text
-
-
-def test_a_report_is_seven_files_and_nothing_else(folder):
-    assert names_in(folder) == FILES
-    assert names_in(folder.parent) == ["digits"]
-
-
-def test_results_and_summary_are_read_back_as_written(folder, digits):
-    results = pd.read_csv(folder / "results.csv")
-    pd.testing.assert_frame_equal(results, digits.results, check_dtype=False)
-    text = (folder / "summary.json").read_text(encoding="utf-8")
-    assert json.loads(text) == digits.summary
-    assert not re.search(r"\b(NaN|Infinity)\b", text)
-
-
-def test_the_page_stands_alone_and_its_tags_are_balanced(folder):
-    html = (folder / "report.html").read_text(encoding="utf-8")
-    open_tags, sources = [], []
-
-    class Reader(HTMLParser):
-        def handle_starttag(self, tag, attrs):
-            sources.extend(value for name, value in attrs if name in ("src", "href"))
-            if tag not in ("meta", "img"):
-                open_tags.append(tag)
-
-        def handle_endtag(self, tag):
-            assert open_tags.pop() == tag
-
-    Reader().feed(html)
-    assert open_tags == []
-    assert len(sources) == 2
-    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
-    assert not re.search(r"https?:|<script|@import|url\(", html)
-
-
-def test_the_page_tells_what_the_terminal_tells(folder, digits):
-    html = (folder / "report.html").read_text(encoding="utf-8")
-    for column in wording.columns(digits.summary):
-        assert all(f">{cell}</td>" in html for cell in column.cells)
-    assert "These results are exploratory: nothing was declared before the runs" in html
-    for heading in ("How to read this", "Settings", "Environment"):
-        assert f"<h2>{heading}</h2>" in html
-
-
-def test_a_second_report_replaces_the_first_and_leaves_other_files(digits, folder):
-    (folder / "notes.txt").write_text("mine")
-    (folder / "summary.json").write_text("old")
-    partial = folder / ".digits.partial"
-    partial.mkdir()  # as a killed run leaves it
-    (partial / "results.csv").write_text("half")
-    before = {name: (folder / name).read_bytes() for name in FILES}
-    report.write(digits, folder)
-    after = {name: (folder / name).read_bytes() for name in FILES}
-    assert names_in(folder) == sorted([*FILES, "notes.txt"])
-    assert [name for name in FILES if before[name] != after[name]] == ["summary.json"]
-    (folder / "notes.txt").unlink()
-
-
-@pytest.mark.parametrize("existing", [True, False])
-def test_an_interrupted_write_leaves_what_was_there(digits, tmp_path, monkeypatch, existing):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(report, "learning_curves", interrupt)
-    target = tmp_path / "out"
-    if existing:
-        target.mkdir()
-        (target / "summary.json").write_text("old")
-    with pytest.raises(KeyboardInterrupt):
-        report.write(digits, target)
-    assert names_in(tmp_path) == (["out"] if existing else [])
-    if existing:
-        assert names_in(target) == ["summary.json"]
-        assert (target / "summary.json").read_text() == "old"
-
-
-def test_a_number_that_json_cannot_hold_is_written_as_null(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "picture", lambda figure, kind: b"")
-    summary = {**digits.summary, "seconds": {"compile": np.nan, "run": 1.0, "total": np.float64(2)}}
-    report.write(digits._replace(summary=summary), tmp_path)
-    written = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    assert written["seconds"] == {"compile": None, "run": 1.0, "total": 2.0}
-
-
-def test_preparing_a_folder_leaves_nothing_behind(tmp_path):
-    report.prepare(tmp_path / "a" / "b")
-    report.prepare(tmp_path)
-    assert names_in(tmp_path) == []
-
-
-def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("here first")
-    for place in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
-        with pytest.raises(ValueError, match=r"^the folder must be writable, got ") as refused:
-            report.prepare(place)
-        assert "\n" not in str(refused.value)
-    assert names_in(tmp_path) == ["file"]
-
-    def full(**_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(report.tempfile, "TemporaryFile", full)
-    with pytest.raises(ValueError, match="No space left on device"):
-        report.prepare(tmp_path / "new")
-    assert names_in(tmp_path) == ["file"]

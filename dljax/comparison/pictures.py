@@ -26,9 +26,9 @@ class Profile(NamedTuple):
     """Final metric of one optimizer over the values of its first tuned argument, [num_values]."""
 
     values: np.ndarray  # ascending
-    median: np.ndarray  # over the seeds; NaN where half of them diverged
-    worst: np.ndarray  # NaN where one diverged
-    best: np.ndarray  # NaN where all diverged
+    median: np.ndarray  # over all seeds; infinite where half of them diverged
+    worst: np.ndarray  # infinite where one diverged
+    best: np.ndarray  # infinite where all diverged
     diverged: np.ndarray  # number of seeds
     chosen: int  # index of the value that was evaluated
 
@@ -65,12 +65,7 @@ def sensitivity(comparison: Comparison) -> "Figure":
     """
     summary = comparison.summary
     metric = f"valid_{summary['problem']['metric']}"
-    panels: dict[str, dict[int, Profile]] = {}
-    for index, rows in _rows_of(comparison, "tuning"):
-        entry = summary["optimizers"][index]
-        if entry["argument"]:
-            profile = _profile(rows, metric, summary["problem"]["goal"], entry["value"][0])
-            panels.setdefault(entry["argument"][0], {})[index] = profile
+    panels = _panels(comparison, metric)
     lost = max((len(_lossy(group)) for group in panels.values()), default=0)
     widths = [5.6 if len(group) > 1 else 2.4 for group in panels.values()] or [5.6]
     medians = np.concatenate(
@@ -105,6 +100,17 @@ def _mean_curve(rows: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray
     curves = rows.pivot(index="step", columns="seed", values=column)
     scale = 100 if column.endswith("accuracy") else 1
     return curves.index.to_numpy(), scale * np.array([mean_interval(c) for c in curves.values]).T
+
+
+def _panels(comparison: Comparison, metric: str) -> dict[str, dict[int, Profile]]:
+    """Returns the profile of every optimizer by its index, grouped by the argument it tuned."""
+    summary, panels = comparison.summary, {}
+    for index, rows in _rows_of(comparison, "tuning"):
+        entry = summary["optimizers"][index]
+        if entry["argument"]:
+            profile = _profile(rows, metric, summary["problem"]["goal"], entry["value"][0])
+            panels.setdefault(entry["argument"][0], {})[index] = profile
+    return panels
 
 
 def _profile(rows: pd.DataFrame, metric: str, goal: str, chosen: float) -> Profile:

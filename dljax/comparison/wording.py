@@ -53,12 +53,19 @@ def notes(summary: Summary) -> list[str]:
     covered = "initial weights and batch order; the split of the data is fixed"
     if problem["num_rows"] is None:
         covered = "what a seed draws: the start and any noise"
-    told = [
+    num_runs = len(settings["evaluation_seeds"])
+    tuned = (
         f"Tuned on seeds {ranges(settings['tuning_seeds'])} by the median final "
         f"{words('valid_' + problem['metric'])}; evaluated on the fresh seeds "
-        f"{ranges(settings['evaluation_seeds'])}.",
-        f"±: half of the 95 % Student-t interval of a mean over "
-        f"{len(settings['evaluation_seeds'])} runs. It covers {covered}.",
+        if any(entry["argument"] for entry in summary["optimizers"])
+        else "Nothing was tuned; evaluated on the seeds "
+    )
+    told = [
+        f"{tuned}{ranges(settings['evaluation_seeds'])}.",
+        f"±: half of the 95 % Student-t interval of a mean over {num_runs} runs. It covers "
+        f"{covered}."
+        if num_runs > 1
+        else "One evaluation run: there is no interval.",
     ]
     if problem["target"] is not None:
         told.append(
@@ -101,7 +108,7 @@ def machine(summary: Summary) -> str:
 
 
 def target(problem: Mapping[str, Any]) -> str:
-    """Returns the rule of the target, such as `valid accuracy ≥ 95 %`."""
+    """Returns the rule of the target, such as `validation accuracy ≥ 95 %`."""
     metric, value = problem["target"]["metric"], problem["target"]["value"]
     if metric.endswith("accuracy"):
         return f"{words(metric)} ≥ {100 * value:.4g} %"
