@@ -2,7 +2,6 @@
 
 from dljax import datasets, losses, modules, optimizers, problems
 from dljax.comparison import Comparison, compare
-from dljax.configure import configure
 from dljax.datasets import check
 from dljax.errors import DataError
 from dljax.keys import stream
@@ -10,6 +9,7 @@ from dljax.models import Model, flat_lecun, linen_model, nnx_model
 from dljax.populations import population
 from dljax.problems import Problem, Target
 from dljax.splits import Rows, Split, bootstrap, holdout, kfold
+from dljax.startup import configure
 from dljax.stopping import run_until
 from dljax.studies import Study, study
 from dljax.tasks import Task, supervised

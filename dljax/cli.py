@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _compare(options: Compare) -> None:
-    from dljax.configure import configure
+    from dljax.startup import configure
 
     configure()
     # from here on jax may be used: what is imported below touches it
@@ -204,7 +204,9 @@ def _from_file(address: str) -> Any:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ValueError(f"{path} must import without an error, got {_first_line(error)}") from error
+        raise ValueError(
+            f"{path} must import without an error, got {_first_line(error)}"
+        ) from error
     if not hasattr(module, name):
         raise unknown(f"name in {path}:", name, [n for n in vars(module) if not n.startswith("_")])
     return getattr(module, name)

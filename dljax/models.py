@@ -5,12 +5,14 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from dljax.keys import stream
-from dljax.types import Variables
+from dljax.types import PyTree, Variables
 
 
 class Model(NamedTuple):
@@ -28,83 +30,69 @@ class Model(NamedTuple):
     apply: Callable[..., tuple[Any, Variables]]
 
 
-def linen_model(module) -> Model:
+def linen_model(module: nn.Module) -> Model:
     """Adapts a linen module.
 
-    Its `__call__(x)` may also take `train` (bool), `deterministic` (bool) and `mask` (f32[B]);
-    what it takes by name, it is given. Collections other than "params" move if and only if `train`.
+    Its `__call__(x)` may also take `train` (bool), `deterministic` (bool, whether dropout is off)
+    and `mask` (f32[B] or `None`); what it takes by name, it is given. Collections other than
+    "params" move if and only if `train`.
 
     Args:
       module: A `flax.linen.Module`.
     """
-    takes = inspect.signature(type(module).__call__).parameters
-
-    def arguments(key, train, mask):
-        offered = {"train": train, "deterministic": key is None, "mask": mask}
-        return {name: value for name, value in offered.items() if name in takes}
 
     def init(key, x):
-        return dict(module.init(key, x, **arguments(None, False, None)))
+        return {"params": {}, **module.init(key, x, **_taken(module, None, False, None))}
 
     def apply(variables, x, *, key=None, train=False, mask=None):
         rngs = {} if key is None else {"dropout": key}
         moving = [name for name in variables if name != "params"] if train else []
         outputs, moved = module.apply(
-            variables, x, rngs=rngs, mutable=moving, **arguments(key, train, mask)
+            variables, x, rngs=rngs, mutable=moving, **_taken(module, key, train, mask)
         )
         return outputs, {**variables, **moved}
 
     return Model(init, apply)
 
 
-def nnx_model(build: Callable[..., Any]) -> Model:
+def nnx_model(build: Callable[[nnx.Rngs], nnx.Module]) -> Model:
     """Adapts an nnx module: state in, state out, by `nnx.split` and `nnx.merge`.
 
+    Variables are "params", every `nnx.Param` as a plain tree of arrays, and "state", every other
+    array but those of random streams. Each stream starts anew at every call, from the key and its
+    own place in the module (without a key from a fixed one), so that masks depend on `key` alone.
+
     Args:
-      build: `build(rngs) -> module`, a constructor that draws from a `flax.nnx.Rngs`. The
-        module is called as `module(x)`; its modules' own `deterministic` and
-        `use_running_average` are set as `Model.apply` says. nnx has no mask: do not give a module
-        that keeps statistics a last batch that is only partly filled (`remainder="drop"`).
+      build: `build(rngs) -> module`, a constructor that draws from a `flax.nnx.Rngs`. Attributes
+        `deterministic` and `use_running_average` of all its parts are set as `Model.apply` says;
+        its own `__call__(x)` is given `train`, `deterministic` and `mask` where it takes them by
+        name, as in `linen_model`.
+
+    Raises:
+      ValueError: If a jax array is a bare attribute of a module, which nnx cannot trace.
     """
-    from flax import nnx
 
-    def split(module):
-        return nnx.split(module, nnx.Param, nnx.RngState, ...)
+    def structure():
+        module = build(nnx.Rngs(0))
+        graph, params, streams, state = _split(module)
+        _refuse_bare_arrays(module, (params, streams, state))
+        return graph, streams
 
-    def graph_and_streams():  # the structure, without computing any number
-        graph = None
-
-        def shapes():
-            nonlocal graph
-            graph, _, streams, _ = split(build(nnx.Rngs(0)))
-            return streams
-
-        return jax.eval_shape(shapes), graph
-
-    streams, graph = graph_and_streams()
+    graph, streams = jax.eval_shape(structure)  # shapes alone: no number is computed
 
     def init(key, x):
-        _, params, _, rest = split(build(nnx.Rngs(key)))
-        return {"params": nnx.to_pure_dict(params), "state": nnx.to_pure_dict(rest)}
+        _, params, _, state = _split(build(nnx.Rngs(key)))
+        return jax.tree.map(jnp.asarray, {"params": params, "state": state})
 
     def apply(variables, x, *, key=None, train=False, mask=None):
-        key_or_any = jax.random.key(0) if key is None else key
-        seeded = jax.tree_util.tree_map_with_path(
-            lambda path, s: stream(key_or_any, jax.tree_util.keystr(path))
-            if jnp.issubdtype(s.dtype, jax.dtypes.prng_key)
-            else jnp.zeros(s.shape, s.dtype),
-            streams,
-        )
-        abstract = jax.eval_shape(lambda: split(build(nnx.Rngs(0)))[1::2])
-        params, rest = (nnx.replace_by_pure_dict(a, v) or a for a, v in zip(
-            abstract, (variables["params"], variables["state"]), strict=True))  # fmt: skip
-        module = nnx.merge(graph, params, seeded, rest)
+        started = _start_streams(streams, jax.random.key(0) if key is None else key)
+        module = nnx.merge(graph, variables["params"], started, variables["state"])
         module.set_attributes(
             deterministic=key is None, use_running_average=not train, raise_if_not_found=False
         )
-        outputs = module(x)
-        moved = nnx.to_pure_dict(split(module)[3]) if train else variables["state"]
-        return outputs, {**variables, "state": moved}
+        outputs = module(x, **_taken(module, key, train, mask))
+        *_, moved = _split(module)
+        return outputs, {**variables, "state": moved if train else variables["state"]}
 
     return Model(init, apply)
 
@@ -114,9 +102,9 @@ def flat_lecun(model: Model) -> Model:
 
     Every parameter of two or more dimensions is drawn from a normal distribution truncated at two
     standard deviations, of variance 1 / fan_in (LeCun et al. 1998, "Efficient backprop", eq. 16),
-    where fan_in is the product of all dimensions but the last; the others keep the model's own values. That
-    is linen's default for dense and convolutional kernels. One draw instead of one a layer halves
-    what a small member costs to compile.
+    where fan_in is the product of all dimensions but the last; the others keep the model's own
+    values. That is linen's default for dense and convolutional kernels. One draw instead of one a
+    layer halves what a small member costs to compile.
 
     Args:
       model: Any model; of its `init` only shapes and the parameters of fewer dimensions are used.
@@ -138,3 +126,43 @@ def flat_lecun(model: Model) -> Model:
         return {**variables, "params": tree.unflatten(drawn)}
 
     return Model(init, model.apply)
+
+
+def _taken(module: nn.Module | nnx.Module, key: Any, train: bool, mask: Any) -> dict[str, Any]:
+    """Picks, of what `Model.apply` is told, the arguments that a module's call takes by name."""
+    offered = {"train": train, "deterministic": key is None, "mask": mask}
+    parameters = inspect.signature(type(module).__call__).parameters
+    return {name: value for name, value in offered.items() if name in parameters}
+
+
+def _split(module: nnx.Module) -> tuple[nnx.GraphDef, PyTree, PyTree, PyTree]:
+    """Takes a module apart: its graph, parameters, random streams and other state."""
+    graph, params, streams, _, state = nnx.split(
+        module, nnx.Param, nnx.RngState, nnx.Intermediate, ...
+    )
+    return graph, *map(nnx.to_pure_dict, (params, streams, state))
+
+
+def _start_streams(shapes: PyTree, key: jax.Array) -> PyTree:
+    """Makes the state of a module's random streams: a key each by its place, and counts of 0."""
+
+    def start(path, s):
+        if not jnp.issubdtype(s.dtype, jax.dtypes.prng_key):
+            return jnp.zeros(s.shape, s.dtype)
+        place = jax.tree_util.keystr(path, simple=True, separator="/")
+        return jax.random.split(stream(key, place), s.shape)
+
+    return jax.tree_util.tree_map_with_path(start, shapes)
+
+
+def _refuse_bare_arrays(module: nnx.Module, leaves: PyTree) -> None:
+    # under a trace nnx takes a bare jax array for a part of the graph, and the trace would leak
+    kept = {id(leaf) for leaf in jax.tree.leaves(leaves)}
+    for path, part in nnx.iter_modules(module):
+        for name, value in vars(part).items():
+            if isinstance(value, jax.core.Tracer) and id(value) not in kept:
+                where = ".".join(map(str, (*path, name)))
+                raise ValueError(
+                    "arrays of an nnx module must be variables or wrapped in nnx.data, "
+                    f"got the bare array {where!r}."
+                )

@@ -127,9 +127,9 @@ def _tile(cells: dict[str, Any], start: int, size: int, mesh: Mesh) -> dict[str,
 
 def _fetch(results: PyTree, count: int) -> PyTree:
     return jax.tree.map(
-        lambda x: x[:count]
-        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-        else np.asarray(x)[:count],
+        lambda x: (
+            x[:count] if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x)[:count]
+        ),
         results,
     )
 

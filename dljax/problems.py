@@ -67,8 +67,8 @@ def digits_mlp(**_: Any) -> Problem:
         data,
         _holdout("digits-mlp", data),
         batch_size=64,
-        num_steps=600,
-        eval_every=50,
+        num_steps=400,
+        eval_every=40,
         metric="accuracy",
         goal="max",
         target=Target("valid_accuracy", 0.95),
@@ -109,7 +109,9 @@ def breast_cancer_logistic(**_: Any) -> Problem:
     )
 
 
-def diabetes_linear(*, loss: Callable = losses.squared_error, suffix: str = "", **_: Any) -> Problem:
+def diabetes_linear(
+    *, loss: Callable = losses.squared_error, suffix: str = "", **_: Any
+) -> Problem:
     """442 patients with 10 measurements, disease progression; linear regression, standardized."""
     data = datasets.load("diabetes")
     split = _holdout("diabetes-linear", data)

@@ -26,7 +26,9 @@ def progress_line(total: int, unit: str) -> Iterator[Callable[[str, str, int], N
     columns = (TextColumn("{task.description}"), BarColumn(24), _Speed(unit), TimeRemainingColumn())
     parts: dict[str, tuple[str, int]] = {}
     lock = threading.Lock()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("", total=total)
 
         def report(name: str, stage: str, done: int) -> None:

@@ -38,7 +38,7 @@ def all_rows(rows: int | Rows) -> Rows:
     if isinstance(rows, Rows):
         return rows
     require("the number of rows", rows, "[1, inf)")
-    return Rows(jnp.arange(rows, dtype=jnp.int32), jnp.int32(rows), jnp.ones(rows))
+    return Rows(jnp.arange(rows, dtype=jnp.int32), jnp.int32(rows), jnp.ones(rows, jnp.float32))
 
 
 def random_order(key: jax.Array, rows: Rows) -> jax.Array:
@@ -91,9 +91,7 @@ def kfold(key: jax.Array, rows: int | Rows, num_folds: int, fold: ArrayLike) -> 
     )
 
 
-def holdout(
-    key: jax.Array, rows: int | Rows, *, valid: float = 0.2, test: float = 0.0
-) -> Split:
+def holdout(key: jax.Array, rows: int | Rows, *, valid: float = 0.2, test: float = 0.0) -> Split:
     """Holds out random fractions of the rows for selection and for the final test.
 
     Args:
@@ -113,14 +111,15 @@ def holdout(
     require("valid", valid, "[0, 1)")
     require("test", test, "[0, 1)")
     require("valid + test", valid + test, "[0, 1)")
-    for name, fraction in (("valid", valid), ("test", test)):
-        if 0 < fraction * size < 1:
+    # 0.29 * 100 is 28.999999999999996
+    num_valid, num_test = int(valid * size + 1e-9), int(test * size + 1e-9)
+    for name, fraction, number in (("valid", valid, num_valid), ("test", test, num_test)):
+        if fraction > 0 and number == 0:
             raise ValueError(
                 f"{name} must hold at least one of the {size} rows, got the fraction {fraction}."
             )
     # evenly spaced places in a random order are a random part, and take their share of a table
     # that is only partly filled
-    num_valid, num_test = int(valid * size), int(test * size)
     places = np.arange(size)
     valid_places = _spread(places, num_valid)
     test_places = _spread(np.setdiff1d(places, valid_places), num_test)
@@ -143,13 +142,14 @@ def bootstrap(key: jax.Array, rows: int | Rows) -> Split:
 
     Returns:
       `train`, N rows with repeats, and `valid`, the rows never drawn (out of bag, about N / e),
-      in a table of N slots.
+      in a table of N slots. A further split of `train` may put repeats of a row on both sides.
     """
     rows = all_rows(rows)
     size = rows.index.shape[0]
     drawn = jax.random.randint(key, (size,), 0, jnp.maximum(rows.count, 1))
     real = jnp.arange(size) < rows.count
     times = jnp.zeros(size, jnp.int32).at[drawn].add(real.astype(jnp.int32))
+    drawn = jnp.where(real, drawn, drawn[0])
     bag = Rows(rows.index[drawn], rows.count, jnp.where(real, rows.weight[drawn], 0.0))
     return Split(train=bag, valid=_pick(rows, real & (times == 0), size))
 

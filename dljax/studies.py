@@ -32,7 +32,9 @@ class Study(NamedTuple):
         axes, results = dict(self.axes), self.results
         for name, position in positions.items():
             dim = self._dim(axes, name)
-            results = jax.tree.map(lambda x, d=dim, p=position: x[(slice(None),) * d + (p,)], results)
+            results = jax.tree.map(
+                lambda x, d=dim, p=position: x[(slice(None),) * d + (p,)], results
+            )
             if np.ndim(position) == 0 and not isinstance(position, slice):
                 del axes[name]
             else:
@@ -64,7 +66,9 @@ class Study(NamedTuple):
         lengths = [_length(values) for values in self.axes.values()]
         extra = {x.shape[len(lengths) :] for x in self.results.values()} - {()}
         if len(extra) > 1 or any(len(shape) > 1 for shape in extra):
-            raise ValueError(f"results must have at most one further axis, got shapes {sorted(extra)}.")
+            raise ValueError(
+                f"results must have at most one further axis, got shapes {sorted(extra)}."
+            )
         shape = (*lengths, *(extra.pop() if extra else (1,)))
         where = np.indices(shape).reshape(len(shape), -1)
         columns = {}
@@ -223,4 +227,3 @@ def _position(name: str, values: Any, wanted: Any) -> int:
     if found.size != 1:
         raise ValueError(f"axis {name!r} must hold {wanted} once, got {values}.")
     return int(found[0])
-

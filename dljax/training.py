@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from dljax import trees
-from dljax.batches import Batches, batches
+from dljax.batches import batches
 from dljax.errors import require
 from dljax.keys import stream
 from dljax.optimizers import eval_params

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import references
 
 import dljax as dj
-import references
 
 NUM_STEPS = 500
 RATES = {

@@ -1,7 +1,6 @@
 """The comparison: tune every optimizer alike, then run each with its best point on fresh seeds."""
 
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +9,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jaxlib
 import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
-from dljax import datasets, problems, trees
+from dljax import problems
 from dljax.comparison import report
+from dljax.comparison.plan import Plan, checked_problem, described
 from dljax.comparison.space import Factory, Points, as_axis, factories, points_of
 from dljax.comparison.statistics import Comparison, final_metric, select, summarize_optimizer
 from dljax.errors import require, unknown
@@ -25,31 +24,7 @@ from dljax.populations import default_width, device_mesh
 from dljax.problems import Problem
 from dljax.progress import progress_line
 from dljax.studies import study
-from dljax.training import checked_rounds, run, trainer
-
-
-class Plan(NamedTuple):
-    """What is decided before the first run.
-
-    Attributes:
-      problem: The problem, with its horizon as it will be run.
-      factories: The optimizers by name.
-      points: The grid of each.
-      tuning_seeds: Seeds that choose the point.
-      evaluation_seeds: Seeds that are reported; none of them tuned.
-      seed: Root of all random streams, in [0, 2**32).
-      width: Members at once on one device.
-      mesh: Devices.
-    """
-
-    problem: Problem
-    factories: dict[str, Factory]
-    points: dict[str, Points]
-    tuning_seeds: np.ndarray
-    evaluation_seeds: np.ndarray
-    seed: int
-    width: int
-    mesh: Mesh
+from dljax.training import run, trainer
 
 
 def compare(
@@ -126,8 +101,12 @@ def compare(
         report.prepare(out)
     arms, seconds = _run_arms(plan, progress)
     seconds["total"] = time.perf_counter() - started
+    told = described(plan)
+    entries = [summarize_optimizer(arm.results, arm.chosen, told["problem"]) for arm in arms]
+    seconds = {stage: round(value, 2) for stage, value in seconds.items()}
     comparison = Comparison(
-        _summary(plan, arms, seconds), pd.concat([arm.results for arm in arms], ignore_index=True)
+        {**told, "seconds": seconds, "optimizers": entries},
+        pd.concat([arm.results for arm in arms], ignore_index=True),
     )
     if out is not None:
         report.write(comparison, out)
@@ -191,7 +170,8 @@ def _run_arm(plan: Plan, name: str, note: Callable[[str, int], None]) -> Arm:
         return _tidy(name, points, indices, stage, result)
 
     tuning = run_points(range(len(points)), plan.tuning_seeds, 0, "tuning")
-    loss = None if problem.metric == "loss" else final_metric(tuning, "valid_loss")
+    has_loss = problem.metric != "loss" and "valid_loss" in tuning
+    loss = final_metric(tuning, "valid_loss") if has_loss else None
     chosen = select(final_metric(tuning, f"valid_{problem.metric}"), problem.goal, loss)
     evaluation = run_points([chosen], plan.evaluation_seeds, num_tuning, "evaluation")
     note("done", num_tuning + len(plan.evaluation_seeds))
@@ -225,7 +205,9 @@ def _tidy(
     num_rows_a_point = len(frame) // len(indices)
     arguments = list(points[0])
     values = [
-        point[arguments[0]] if len(arguments) == 1 else ", ".join(f"{v:g}" for v in point.values())
+        point[arguments[0]]
+        if len(arguments) == 1
+        else ", ".join(str(float(v)) for v in point.values())
         for point in points
     ]
     point = np.repeat(indices, num_rows_a_point)
@@ -245,116 +227,5 @@ def _tidy(
     )
 
 
-def checked_problem(
-    problem: Problem, num_steps: int | None, eval_every: int | None, batch_size: int | None
-) -> Problem:
-    """Returns the problem with its horizon and batch size as asked for, or raises.
-
-    Raises:
-      ValueError: If a size is out of range, or the split lacks validation or test rows.
-      DataError: If the data are not fit.
-    """
-    if not isinstance(problem, Problem):
-        raise ValueError(
-            f"the problem must be a dljax.Problem or a name, got {type(problem).__name__}."
-        )
-    if num_steps is not None:
-        require("num_steps", num_steps, "[1, inf)")
-        # at most 20 evaluations, in steps that divide the whole
-        divisors = (d for d in range(1, num_steps + 1) if num_steps % d == 0)
-        default = next(d for d in divisors if num_steps // d <= 20)
-        problem = problem._replace(num_steps=num_steps, eval_every=eval_every or default)
-    if eval_every is not None:
-        require("eval_every", eval_every, f"[1, {problem.num_steps}]")
-        problem = problem._replace(eval_every=eval_every)
-    checked_rounds(problem.num_steps, problem.eval_every)
-    if batch_size is not None:
-        require("batch_size", batch_size, "[1, inf)")
-        problem = problem._replace(batch_size=batch_size)
-    if not callable(problem.data):
-        datasets.check(problem.data, labels=problem.labels)
-        if problem.split is None or problem.split.valid is None or problem.split.test is None:
-            raise ValueError(
-                f"problem {problem.name!r} must have training, validation and test rows: "
-                "give it a split, such as dj.holdout(key, num_rows, valid=0.2, test=0.2)."
-            )
-        num_train = problem.split.train.index.shape[0]
-        if problem.batch_size is not None:
-            require("batch_size", problem.batch_size, f"[1, {num_train}]")
-    _check_measures(problem)
-    return problem
-
-
-def _check_measures(problem: Problem) -> None:
-    """Traces the task once, without computing, and checks the names that will be reported."""
-    sgd = factories(["sgd"])["sgd"](0.0)
-    fit = trainer(
-        problem.task,
-        sgd,
-        problem.data,
-        problem.split,
-        batch_size=problem.batch_size,
-        parts=problem.parts,
-    )
-    measured = jax.eval_shape(lambda key: fit.evaluate(fit.init(key)), jax.random.key(0))
-    wanted = [f"valid_{problem.metric}", f"test_{problem.metric}"]
-    for name in wanted + ([problem.target.metric] if problem.target else []):
-        if name not in measured:
-            raise unknown("measure", name, measured)
-
-
 def _num_members(plan: Plan, name: str) -> int:
     return len(plan.points[name]) * len(plan.tuning_seeds) + len(plan.evaluation_seeds)
-
-
-def _summary(plan: Plan, arms: list[Arm], seconds: dict[str, float]) -> dict[str, Any]:
-    import dljax
-
-    problem = plan.problem
-    split = problem.split
-    described = {
-        "name": problem.name,
-        "metric": problem.metric,
-        "goal": problem.goal,
-        "target": problem.target and problem.target._asdict(),
-        "num_rows": split
-        and {part: int(rows.count) for part, rows in split._asdict().items() if rows is not None},
-        "num_parameters": _count_parameters(problem),
-    }
-    return {
-        "schema": 1,
-        "evidence": "exploratory",
-        "problem": described,
-        "settings": {
-            "num_steps": problem.num_steps,
-            "batch_size": problem.batch_size,
-            "eval_every": problem.eval_every,
-            "tuning_seeds": plan.tuning_seeds.tolist(),
-            "evaluation_seeds": plan.evaluation_seeds.tolist(),
-            "seed": plan.seed,
-            "width": plan.width,
-            "order": "reshuffle",
-        },
-        "environment": {
-            "dljax": dljax.__version__,
-            "jax": jax.__version__,
-            "jaxlib": jaxlib.__version__,
-            "python": platform.python_version(),
-            "backend": plan.mesh.devices.flat[0].platform,
-            "device": plan.mesh.devices.flat[0].device_kind,
-            "num_devices": plan.mesh.size,
-        },
-        "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
-        "optimizers": [summarize_optimizer(arm.results, arm.chosen, described) for arm in arms],
-    }
-
-
-def _count_parameters(problem: Problem) -> int:
-    data = problem.data
-    example = (
-        jax.eval_shape(data, jax.random.key(0))
-        if callable(data)
-        else jax.eval_shape(lambda d: trees.take_rows(d, np.zeros(1, np.int32)), data)
-    )
-    variables = jax.eval_shape(problem.task.init, jax.random.key(0), example)
-    return trees.count_parameters(variables["params"])

@@ -26,7 +26,9 @@ class Conv(nn.Module):
         """Maps float[B, H, W, C] to float[B, H, W, F]; "kernel" is float[h, w, C, F]."""
         h, w = self.kernel
         *_, height, width, channels = x.shape
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (h, w, channels, self.features))
+        kernel = self.param(
+            "kernel", nn.initializers.lecun_normal(), (h, w, channels, self.features)
+        )
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x = jnp.pad(x, ((0, 0), (h // 2, h // 2), (w // 2, w // 2), (0, 0)))
         patches = [x[:, i : i + height, j : j + width] for i in range(h) for j in range(w)]

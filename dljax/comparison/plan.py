@@ -1,0 +1,149 @@
+"""What is decided, and refused, before the first run of a comparison."""
+
+import platform
+from typing import Any, NamedTuple
+
+import jax
+import jaxlib
+import numpy as np
+from jax.sharding import Mesh
+
+from dljax import datasets, trees
+from dljax.comparison.space import Factory, Points
+from dljax.errors import require, unknown
+from dljax.problems import Problem
+from dljax.training import checked_rounds, trainer
+
+
+class Plan(NamedTuple):
+    """What is decided before the first run.
+
+    Attributes:
+      problem: The problem, with its horizon as it will be run.
+      factories: The optimizers by name.
+      points: The grid of each.
+      tuning_seeds: Seeds that choose the point.
+      evaluation_seeds: Seeds that are reported; none of them tuned.
+      seed: Root of all random streams, in [0, 2**32).
+      width: Members at once on one device.
+      mesh: Devices.
+    """
+
+    problem: Problem
+    factories: dict[str, Factory]
+    points: dict[str, Points]
+    tuning_seeds: np.ndarray
+    evaluation_seeds: np.ndarray
+    seed: int
+    width: int
+    mesh: Mesh
+
+
+def checked_problem(
+    problem: Problem, num_steps: int | None, eval_every: int | None, batch_size: int | None
+) -> Problem:
+    """Returns the problem with its horizon and batch size as asked for, or raises.
+
+    Raises:
+      ValueError: If a size is out of range, or the split lacks validation or test rows.
+      DataError: If the data are not fit.
+    """
+    if not isinstance(problem, Problem):
+        raise ValueError(
+            f"the problem must be a dljax.Problem or a name, got {type(problem).__name__}."
+        )
+    if num_steps is not None:
+        require("num_steps", num_steps, "[1, inf)")
+        # at most 20 evaluations, in steps that divide the whole
+        divisors = (d for d in range(1, num_steps + 1) if num_steps % d == 0)
+        default = next(d for d in divisors if num_steps // d <= 20)
+        problem = problem._replace(num_steps=num_steps, eval_every=eval_every or default)
+    if eval_every is not None:
+        require("eval_every", eval_every, f"[1, {problem.num_steps}]")
+        problem = problem._replace(eval_every=eval_every)
+    checked_rounds(problem.num_steps, problem.eval_every)
+    if batch_size is not None:
+        require("batch_size", batch_size, "[1, inf)")
+        problem = problem._replace(batch_size=batch_size)
+    if not callable(problem.data):
+        datasets.check(problem.data, labels=problem.labels)
+        if problem.split is None or problem.split.valid is None or problem.split.test is None:
+            raise ValueError(
+                f"problem {problem.name!r} must have training, validation and test rows: "
+                "give it a split, such as dj.holdout(key, num_rows, valid=0.2, test=0.2)."
+            )
+        num_train = problem.split.train.index.shape[0]
+        if problem.batch_size is not None:
+            require("batch_size", problem.batch_size, f"[1, {num_train}]")
+    _check_measures(problem)
+    return problem
+
+
+def _check_measures(problem: Problem) -> None:
+    """Traces the task once, without computing, and checks the names that will be reported."""
+    sgd = factories(["sgd"])["sgd"](0.0)
+    fit = trainer(
+        problem.task,
+        sgd,
+        problem.data,
+        problem.split,
+        batch_size=problem.batch_size,
+        parts=problem.parts,
+    )
+    measured = jax.eval_shape(lambda key: fit.evaluate(fit.init(key)), jax.random.key(0))
+    wanted = [f"valid_{problem.metric}", f"test_{problem.metric}"]
+    for name in wanted + ([problem.target.metric] if problem.target else []):
+        if name not in measured:
+            raise unknown("measure", name, measured)
+
+
+def described(plan: Plan) -> dict[str, Any]:
+    """Returns what a summary says of the problem, the settings and the machine, ready for JSON."""
+    import dljax  # its version; the package imports this module
+
+    problem = plan.problem
+    split = problem.split
+    told = {
+        "name": problem.name,
+        "metric": problem.metric,
+        "goal": problem.goal,
+        "target": problem.target and problem.target._asdict(),
+        "num_rows": split
+        and {part: int(rows.count) for part, rows in split._asdict().items() if rows is not None},
+        "num_parameters": _count_parameters(problem),
+    }
+    return {
+        "schema": 1,
+        "evidence": "exploratory",
+        "problem": told,
+        "settings": {
+            "num_steps": problem.num_steps,
+            "batch_size": problem.batch_size,
+            "eval_every": problem.eval_every,
+            "tuning_seeds": plan.tuning_seeds.tolist(),
+            "evaluation_seeds": plan.evaluation_seeds.tolist(),
+            "seed": plan.seed,
+            "width": plan.width,
+            "order": "reshuffle",
+        },
+        "environment": {
+            "dljax": dljax.__version__,
+            "jax": jax.__version__,
+            "jaxlib": jaxlib.__version__,
+            "python": platform.python_version(),
+            "backend": plan.mesh.devices.flat[0].platform,
+            "device": plan.mesh.devices.flat[0].device_kind,
+            "num_devices": plan.mesh.size,
+        },
+    }
+
+
+def _count_parameters(problem: Problem) -> int:
+    data = problem.data
+    example = (
+        jax.eval_shape(data, jax.random.key(0))
+        if callable(data)
+        else jax.eval_shape(lambda d: trees.take_rows(d, np.zeros(1, np.int32)), data)
+    )
+    variables = jax.eval_shape(problem.task.init, jax.random.key(0), example)
+    return trees.count_parameters(variables["params"])

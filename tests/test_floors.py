@@ -1,0 +1,58 @@
+"""A module imports only from lower floors, and the two towers of floors 1 to 3 never meet."""
+
+import ast
+from pathlib import Path
+
+import dljax
+
+ROOT = Path(dljax.__file__).parent
+FLOORS = {
+    **dict.fromkeys(("types", "errors", "keys", "trees", "startup", "progress"), (0, "both")),
+    **dict.fromkeys(("optimizers", "losses", "splits", "models", "modules"), (1, "learning")),
+    **dict.fromkeys(("functions",), (1, "learning")),
+    "populations": (1, "populations"),
+    **dict.fromkeys(("tasks", "datasets", "batches"), (2, "learning")),
+    **dict.fromkeys(("training", "stopping", "problems"), (3, "learning")),
+    "studies": (3, "populations"),
+    "comparison": (4, "both"),
+    "cli": (5, "both"),
+}
+
+
+def modules():
+    for path in sorted(ROOT.rglob("*.py")):
+        if path != ROOT / "__init__.py":
+            yield path, path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """Names of the dljax modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "dljax":
+            parts = node.module.split(".")
+            yield from [parts[1]] if len(parts) > 1 else [name.name for name in node.names]
+        if isinstance(node, ast.Import):
+            yield from (n.name.split(".")[1] for n in node.names if n.name.startswith("dljax."))
+
+
+def test_every_module_has_a_floor():
+    assert {name for _, name in modules()} == set(FLOORS)
+
+
+def test_imports_go_down_the_floors_and_never_across_the_towers():
+    for path, name in modules():
+        floor, tower = FLOORS[name]
+        for imported in set(imports(path)) - {name}:
+            below, other = FLOORS[imported]
+            assert below <= floor, f"{path.name} on floor {floor} imports {imported} of {below}"
+            assert "both" in (tower, other) or tower == other, f"{path.name} imports {imported}"
+
+
+def test_no_module_has_the_name_of_a_public_function():
+    functions = {name for name in dljax.__all__ if callable(getattr(dljax, name))}
+    assert not functions & set(FLOORS)
+
+
+def test_the_public_names_are_there():
+    assert all(hasattr(dljax, name) for name in dljax.__all__)
+    assert sorted(dljax.__all__) == list(dljax.__all__)

@@ -1,0 +1,146 @@
+"""Named axes in, named results out."""
+
+from functools import partial
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dljax as dj
+
+
+def member(offset, *, seed, rate, scale=1.0):
+    """A run of two evaluations that tells its own coordinates."""
+    value = seed.astype(jnp.float32) + 100 * rate + offset
+    return {"value": scale * jnp.stack([value, value + 0.5]), "once": rate}
+
+
+AXES = {"seed": np.arange(3), "rate": [0.1, 0.2, 0.3, 0.4]}
+
+
+@pytest.fixture(scope="module")
+def study():
+    return dj.study(member, jnp.float32(1000.0), axes=AXES)
+
+
+def test_results_carry_the_axes_in_order_then_their_own(study):
+    assert list(study.axes) == ["seed", "rate"]
+    assert study.results["value"].shape == (3, 4, 2)
+    assert study.results["once"].shape == (3, 4)
+    expected = 1000 + np.arange(3)[:, None] + 100 * np.array([0.1, 0.2, 0.3, 0.4])
+    np.testing.assert_allclose(study.results["value"][..., 0], expected, rtol=1e-6)
+
+
+def test_select_finds_floats_to_a_relative_1e_6_and_drops_the_axis(study):
+    one = study.select(rate=0.3, seed=2)
+    assert one.axes == {}
+    np.testing.assert_allclose(one.results["value"], [1032, 1032.5], rtol=1e-6)
+    some = study.select(rate=[0.4, 0.1])
+    np.testing.assert_allclose(some.axes["rate"], [0.4, 0.1], rtol=1e-6)
+    assert some.results["value"].shape == (3, 2, 2)
+    with pytest.raises(ValueError, match=r"axis 'rate' must hold 0.30001 once"):
+        study.select(rate=0.30001)
+    with pytest.raises(ValueError, match="unknown axis 'rat'; did you mean 'rate'"):
+        study.select(rat=0.3)
+
+
+def test_at_picks_positions_and_mean_averages_named_axes(study):
+    assert study.at(seed=0).results["value"].shape == (4, 2)
+    assert study.at(seed=slice(0, 2)).axes["seed"].tolist() == [0, 1]
+    mean = study.mean("seed")
+    assert list(mean.axes) == ["rate"]
+    np.testing.assert_allclose(mean.results["value"][0, 0], 1011, rtol=1e-6)
+    assert study.mean("rate", "seed").results["once"].shape == ()
+
+
+def test_the_mean_of_a_nan_is_nan(study):
+    values = study.results["value"].copy()
+    values[1, 2, 0] = np.nan
+    broken = study._replace(results={"value": values}).mean("seed")
+    assert np.isnan(broken.results["value"][2, 0])
+    assert np.isfinite(broken.results["value"][[0, 1, 3]]).all()
+
+
+def test_the_data_frame_is_tidy(study):
+    frame = study.to_dataframe()
+    assert list(frame.columns) == ["seed", "rate", "evaluation", "once", "value"]
+    assert len(frame) == 3 * 4 * 2
+    row = frame[(frame.seed == 2) & np.isclose(frame.rate, 0.3) & (frame.evaluation == 1)]
+    np.testing.assert_allclose(row.value, 1032.5, rtol=1e-6)
+    np.testing.assert_allclose(row.once, 0.3, rtol=1e-6)
+
+
+def test_a_tree_is_one_axis_whose_values_vary_together():
+    def paired(*, point, seed):
+        return {"sum": point["a"] + 10 * point["b"] + 100 * seed.astype(jnp.float32)}
+
+    point = {"b": [1.0, 2.0, 3.0], "a": [0.1, 0.2, 0.3]}
+    study = dj.study(paired, axes={"point": point, "seed": [5, 6]})
+    assert study.results["sum"].shape == (3, 2)
+    np.testing.assert_allclose(study.results["sum"][:, 0], [510.1, 520.2, 530.3], rtol=1e-6)
+    chosen = study.select(point={"a": 0.2, "b": 2.0})
+    np.testing.assert_allclose(chosen.results["sum"], [520.2, 620.2], rtol=1e-6)
+    assert {"point.a", "point.b"} <= set(study.to_dataframe().columns)
+
+
+def test_static_axes_change_the_program_and_come_first():
+    def scaled(*, seed, rate, scale, power):
+        value = seed.astype(jnp.float32) + 100 * rate
+        return {"value": jnp.stack([scale * value**power] * 2)}
+
+    static = {"scale": {"one": 1.0, "ten": 10.0}, "power": {"square": 2}}
+    study = dj.study(scaled, axes=AXES, static=static)
+    assert study.axes["scale"] == ("one", "ten")
+    assert study.results["value"].shape == (2, 1, 3, 4, 2)
+    ratio = study.select(scale="ten").results["value"] / study.select(scale="one").results["value"]
+    np.testing.assert_allclose(ratio[0, 1], 10, rtol=1e-6)
+    assert set(study.to_dataframe()["scale"]) == {"one", "ten"}
+    with pytest.raises(ValueError, match="did you mean 'ten'"):
+        study.select(scale="tenn")
+
+
+def test_large_seeds_reach_the_member_as_they_are():
+    study = dj.study(lambda *, seed: seed, axes={"seed": [0, 2**32 - 1]})
+    assert study.results.tolist() == [0, 2**32 - 1]
+
+
+def test_progress_tells_the_stage_and_the_members_done():
+    told = []
+    dj.study(
+        member,
+        jnp.float32(0),
+        axes=AXES,
+        width=1,
+        progress=lambda stage, done, total: told.append((stage, done, total)),
+    )
+    assert told[0] == ("compile", 0, 12)
+    assert told[-1] == ("run", 12, 12)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+
+
+def test_the_check_runs_first():
+    data = {"x": np.array([1.0, np.nan])}
+    with pytest.raises(dj.DataError, match="x must be finite, got 1 NaN or inf"):
+        dj.study(lambda data, *, seed: 1 / 0, data, axes={"seed": [0]}, check=dj.check)
+    labelled = {"x": np.ones((3, 2)), "y": np.array([0, 1, 1])}
+    check = partial(dj.check, labels="y", num_folds=5)
+    with pytest.raises(ValueError, match=r"num_folds must be an integer in \[2, 3\], got 5"):
+        dj.study(lambda data, *, seed: 1 / 0, labelled, axes={"seed": [0]}, check=check)
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"seed": [-1]}, r"axis 'seed' must be in \[0, 4294967296\), got -1"),
+        ({"seed": [2**32]}, r"axis 'seed' must be in \[0, 4294967296\), got 4294967296"),
+        ({"seed": [1, 2, 1]}, "axis 'seed' must not hold a value twice, got 1 twice"),
+        ({"seed": []}, "axis 'seed' must be a list of values"),
+        ({"seed": 3}, "axis 'seed' must be a list of values"),
+        ({"rate": [0.1, float("nan")]}, "axis 'rate' must be finite, got nan"),
+        ({"rate": ["fast"]}, "axis 'rate' must hold numbers"),
+        ({"point": {"a": [1.0], "b": [1.0, 2.0]}}, "tree of lists of one length"),
+    ],
+)
+def test_a_bad_axis_says_the_rule_and_what_came(axes, message):
+    with pytest.raises(ValueError, match=message):
+        dj.study(lambda **cell: cell, axes=axes)
