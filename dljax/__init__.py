@@ -1,4 +1,4 @@
-"""dljax: a whole training run is a pure function of scalars, so every axis of a study is a batch axis."""
+"""A training run is a pure function of scalars, so every axis of a study is a batch axis."""
 
 from dljax import datasets, losses, modules, optimizers, problems
 from dljax.comparison import Comparison, compare

@@ -1,4 +1,8 @@
-"""Test functions of unconstrained optimization, with their minima."""
+"""Test functions of unconstrained optimization, with their minima.
+
+Problem numbers are those of Moré, Garbow & Hillstrom 1981, "Testing unconstrained optimization
+software", ACM TOMS 7.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -36,13 +40,13 @@ def quadratic(w: jax.Array) -> jax.Array:
 
 
 def rosenbrock(w: jax.Array) -> jax.Array:
-    """(1 - x)^2 + 100 (y - x^2)^2, a curved valley; Moré, Garbow & Hillstrom 1981, problem 1."""
+    """(1 - x)^2 + 100 (y - x^2)^2, a curved valley; Moré et al. 1981, problem 1."""
     x, y = w
     return (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
 
 def beale(w: jax.Array) -> jax.Array:
-    """sum_i (c_i - x (1 - y^i))^2, c = 1.5, 2.25, 2.625; Moré, Garbow & Hillstrom 1981, problem 5."""
+    """sum_i (c_i - x (1 - y^i))^2, c = 1.5, 2.25, 2.625; Moré et al. 1981, problem 5."""
     x, y = w
     return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
 

@@ -1,8 +1,8 @@
 """The one mechanism that runs many members: shard over devices, tile, vmap.
 
-A tile is the same compiled program whatever runs beside it: `width` members on each device of the mesh.
-Any number of members is padded to whole tiles, which the host starts one after another, so
-that neither their number nor their order can reach a member's bits.
+A tile is one compiled program: `width` members on each device of the mesh. Any number of members
+is padded to whole tiles, which the host starts one after another, so that neither their number
+nor their order can reach a member's bits.
 """
 
 from collections.abc import Callable, Iterator

@@ -82,7 +82,7 @@ def mnist_mlp(**where: Any) -> Problem:
 
 
 def fashion_mnist_cnn(**where: Any) -> Problem:
-    """70,000 pictures of clothes of 28 x 28 pixels, 10 classes; two convolutions, one hidden layer."""
+    """70,000 pictures of clothes of 28 x 28 pixels, 10 classes; a CNN of two convolutions."""
     return _idx_images("fashion-mnist", "cnn", CNN(10), 0.80, **where)
 
 

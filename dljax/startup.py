@@ -16,12 +16,13 @@ def configure(*, num_cpu_devices: int | None = None, cache: bool = True) -> list
     """Prepares jax for populations; call it before anything uses a device.
 
     On a CPU every core becomes a device, so that members run side by side in independent
-    programs. Compiled programs are kept in a folder of the user's, so that the same study starts at
-    once the next time. `XLA_FLAGS` gets an option with which a member has the same bits at every width.
+    programs. Compiled programs are kept in a folder of the user's, so that the same study starts
+    at once the next time. `XLA_FLAGS` gets an option that makes a member's bits independent of
+    the width.
 
     Args:
-      num_cpu_devices: CPU devices; `None` takes the cores this process may use, or what the user has
-        set in `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`.
+      num_cpu_devices: CPU devices; `None` takes the cores this process may use, or what the user
+        has set in `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`.
       cache: Whether compiled programs are kept.
 
     Returns:

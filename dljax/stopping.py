@@ -21,9 +21,10 @@ def run_until(
     monitor: str = "valid_loss",
     goal: str = "min",
 ) -> tuple[TrainState, Metrics]:
-    """Trains until `monitor` has not improved for `patience` evaluations, and keeps the best state.
+    """Trains until `monitor` has not improved for `patience` evaluations; keeps the best state.
 
-    Goodfellow, Bengio & Courville 2016, "Deep learning", algorithm 7.1. Under `vmap` a finished member is frozen while others go on; alone it stops computing.
+    Goodfellow, Bengio & Courville 2016, "Deep learning", algorithm 7.1. Under `vmap` a finished
+    member is frozen while others go on; alone it stops computing.
 
     Args:
       fit: The way of learning.
@@ -36,7 +37,8 @@ def run_until(
 
     Returns:
       The state at the best evaluation, and the history as of `run`, whose rows repeat the last
-      one after the stop; with "stopped_at", the step of the last evaluation, and "best_step", int32[].
+      one after the stop; with "stopped_at", the step of the last evaluation, and "best_step",
+      int32[].
     """
     eval_every = checked_rounds(max_steps, eval_every)
     require("patience", patience, "[1, inf)")

@@ -58,7 +58,7 @@ class Study(NamedTuple):
         return Study(axes, jax.tree.map(lambda x: np.mean(x, axis=dims), self.results))
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Returns one row a cell; results with an axis of their own, such as evaluations, one row each.
+        """Returns one row a cell, or one an evaluation where results have an axis of their own.
 
         Results must be a dict of arrays [*axes] or [*axes, E] with one E; the position along E is
         the column "evaluation".
@@ -105,8 +105,8 @@ def study(
       member: `member(*shared, **cell) -> results`, one whole run as a pure function of scalars.
       *shared: Trees of arrays that all members see, such as the data.
       axes: Values of each keyword of `member`: an array [n], or a tree of arrays [n] that vary
-        together and reach the member as a tree of scalars under the axis's name. The axis `seed` must lie in
-        [0, 2**32).
+        together and reach the member as a tree of scalars under the axis's name. The axis `seed`
+        must lie in [0, 2**32).
       static: Axes that change the program, `{name: {label: value}}`; one program a combination.
         Their results come first, in order.
       width: Members at once on one device; see `dj.population`.
@@ -155,7 +155,8 @@ def _checked(name: str, values: Any) -> Any:
     lengths = {x.shape for x in jax.tree.leaves(axis)}
     if len(lengths) != 1 or len(shape := lengths.pop()) != 1 or shape[0] == 0:
         raise ValueError(
-            f"axis {name!r} must be a list of values, or a tree of lists of one length, got {values!r}."
+            f"axis {name!r} must be a list of values, or a tree of lists of one length, "
+            f"got {values!r}."
         )
     rows = list(zip(*(x.tolist() for x in jax.tree.leaves(axis)), strict=True))
     if len(set(rows)) < len(rows):

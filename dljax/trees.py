@@ -7,7 +7,7 @@ from dljax.types import Data, PyTree
 
 
 def where(condition: jax.Array, chosen: PyTree, other: PyTree) -> PyTree:
-    """Chooses one of two trees of the same shapes by `condition`, bool[]; the other leaves no trace."""
+    """Chooses one of two trees of the same shapes by `condition`, bool[]."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), chosen, other)
 
 

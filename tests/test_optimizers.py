@@ -178,7 +178,7 @@ def test_eval_params_finds_the_weights_under_chain_masked_and_partition():
 def test_the_state_keeps_its_types_under_scan_and_counts_the_steps(name):
     case = jax.tree.map(lambda x: np.asarray(x, np.float32), problem())
     _, state = run_ours(make(name, RATES[name]), *case)
-    (rule,) = [s for s in jax.tree.leaves(state, is_leaf=lambda s: hasattr(s, "stats"))]
+    (rule,) = jax.tree.leaves(state, is_leaf=lambda s: hasattr(s, "stats"))
     assert int(rule.count) == NUM_STEPS
     assert {x.dtype for x in jax.tree.leaves(rule.stats)} <= {jnp.dtype("float32")}
 

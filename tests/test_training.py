@@ -143,7 +143,7 @@ def test_a_full_batch_step_is_gradient_descent_on_the_weighted_mean():
 
 def test_history_starts_at_step_zero_with_the_initial_parameters():
     data = small.blobs()
-    state, history = small.member(data, seed=0)
+    _, history = small.member(data, seed=0)
     assert history["step"].tolist() == [0, 5, 10, 15, 20]
     assert history["valid_loss"].shape == (5,)
     assert int(history["diverged_at"]) == -1

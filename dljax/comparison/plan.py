@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dljax import datasets, trees
-from dljax.comparison.space import Factory, Points
+from dljax.comparison.space import CLASSICS, Factory, Points
 from dljax.errors import require, unknown
 from dljax.problems import Problem
 from dljax.training import checked_rounds, trainer
@@ -81,10 +81,9 @@ def checked_problem(
 
 def _check_measures(problem: Problem) -> None:
     """Traces the task once, without computing, and checks the names that will be reported."""
-    sgd = factories(["sgd"])["sgd"](0.0)
     fit = trainer(
         problem.task,
-        sgd,
+        CLASSICS["sgd"](0.0),
         problem.data,
         problem.split,
         batch_size=problem.batch_size,

@@ -44,7 +44,7 @@ def compare(
     out: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> Comparison:
-    """Compares optimizers on one problem, every one with the same number of trials and the same luck.
+    """Compares optimizers on one problem, each with the same number of trials and the same luck.
 
     Every point of an optimizer's grid is run on the tuning seeds; the point with the best median of
     the problem's metric on the validation rows is run again on seeds that did not choose it, and

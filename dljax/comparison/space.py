@@ -19,7 +19,7 @@ CLASSICS: dict[str, Factory] = {
     for name in ("sgd", "momentum", "nag", "adagrad", "adadelta", "rmsprop", "adam")
 }
 
-# 13 values over 6 decades; adadelta has no learning rate, and its eps is of the order of a squared step
+# 13 values over 6 decades each; adadelta has no learning rate, and sqrt(eps) is its first step
 LEARNING_RATES = np.logspace(-5, 1, 13)
 ADADELTA_EPS = (-8.0, -2.0)
 
@@ -71,8 +71,9 @@ def points_of(
             values = {"learning_rate": learning_rates}
         else:
             raise ValueError(
-                f"optimizer {name!r} must have an argument learning_rate or a space that says what "
-                f"to tune, space={{{name!r}: {{argument: values}}}}, got the arguments {', '.join(takes)}."
+                f"optimizer {name!r} must have an argument learning_rate, or a space that says "
+                f"what to tune, space={{{name!r}: {{argument: values}}}}, "
+                f"got the arguments {', '.join(takes)}."
             )
     axes = {argument: _numbers(argument, grid) for argument, grid in values.items()}
     points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
@@ -103,7 +104,8 @@ def check_optimizer(name: str, factory: Factory, point: Mapping[str, float]) -> 
     except Exception as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise ValueError(
-            f"optimizer {name!r} must take a step on a tree of arrays, got {type(error).__name__}: {line}"
+            f"optimizer {name!r} must take a step on a tree of arrays, "
+            f"got {type(error).__name__}: {line}"
         ) from error
 
 

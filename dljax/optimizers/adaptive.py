@@ -72,8 +72,8 @@ def adadelta(*, decay: ArrayLike = 0.95, eps: ArrayLike = 1e-6) -> optax.Gradien
     Args:
       decay: Decay of `G` and `H`, in [0, 1), per step; 0.95 as in section 4.1 of the paper.
       eps: Added under both roots, > 0. It sets the size of the first steps, sqrt(eps), from which
-        `H` grows, so it is what there is to tune. The default is the paper's, which already stands inside
-        the root: do not square it (with 1e-12 the parameters hardly move).
+        `H` grows, so it is what there is to tune. The default is the paper's, which already
+        stands inside the root: do not square it (with 1e-12 the parameters hardly move).
     """
     require("decay", decay, "[0, 1)")
     require("eps", eps, "(0, inf)")
@@ -93,7 +93,7 @@ def adadelta(*, decay: ArrayLike = 0.95, eps: ArrayLike = 1e-6) -> optax.Gradien
 def rmsprop(
     learning_rate: optax.ScalarOrSchedule, *, decay: ArrayLike = 0.9, eps: ArrayLike = 1e-16
 ) -> optax.GradientTransformation:
-    """RMSprop; Tieleman & Hinton 2012, Coursera "Neural networks for machine learning", lecture 6.5.
+    """RMSprop; Tieleman & Hinton 2012, "Neural networks for machine learning", lecture 6.5.
 
         G = decay G + (1 - decay) g^2
         u = -learning_rate g / sqrt(G + eps)
@@ -125,7 +125,7 @@ def adam(
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-16,
 ) -> optax.GradientTransformation:
-    """Adam with eps inside the root, uncorrected; Kingma & Ba 2015, arXiv:1412.6980, end of section 2.
+    """Adam, eps inside the root, uncorrected; Kingma & Ba 2015, arXiv:1412.6980, section 2, end.
 
         m = b1 m + (1 - b1) g
         v = b2 v + (1 - b2) g^2

@@ -81,9 +81,9 @@ def nag(
         a = b a + g(W - learning_rate b a)
         W = W - learning_rate a
 
-    The gradient is taken at the look-ahead point, so that point is what the parameters of the
-    transformation are: theta = W - learning_rate b a, where optax's caller takes its gradients. In terms
-    of theta, with the learning rate of step t,
+    The gradient is taken at the look-ahead point theta = W - learning_rate b a. An optax caller
+    takes it at the parameters, so the parameters that this transformation is given and updates
+    are theta. In terms of theta, with the learning rate of step t,
 
         a'     = b a + g(theta)
         theta' = theta - learning_rate_t g(theta) - learning_rate_{t+1} b a'

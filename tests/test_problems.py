@@ -1,0 +1,139 @@
+"""Problems: minima are minima, parts share no row, and training sees nothing of the rest."""
+
+import functools
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dljax as dj
+from dljax import datasets
+from dljax.functions import FUNCTIONS
+from dljax.problems import PROBLEMS, load, summary
+
+KEY = jax.random.key(0)
+FROM_FILES = ("mnist-mlp", "fashion-mnist-cnn")
+each_function = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.name)
+
+
+@functools.cache
+def built(name):
+    if name in FROM_FILES and not os.environ.get("DLJAX_DATA"):
+        pytest.skip("DLJAX_DATA is not set to the folder of the data sets")
+    return load(name)
+
+
+@pytest.fixture(scope="module", params=PROBLEMS)
+def problem(request):
+    return built(request.param)
+
+
+def entries(rows):
+    return np.asarray(rows.index)[: int(rows.count)]
+
+
+@each_function
+def test_the_stated_minimum_has_value_0_and_no_slope(x64, function):
+    at = jnp.array(function.minimum)
+    assert abs(function.value(at)) < 1e-15  # float64
+    assert jnp.abs(jax.grad(function.value)(at)).max() < 1e-12
+
+
+@each_function
+@pytest.mark.parametrize("distance", [1e-3, 0.3, 3.0])
+def test_no_point_near_the_minimum_is_lower(x64, function, distance):
+    at = np.array(function.minimum)
+    points = at + distance * np.random.default_rng(0).normal(size=(1000, at.size))
+    values = jax.jit(jax.vmap(function.value))(points)
+    assert (values > 0).all()
+
+
+def test_the_curvatures_of_the_quadratic_are_what_it_says(x64):
+    curvature = jnp.linalg.eigvalsh(jax.hessian(FUNCTIONS[0].value)(jnp.ones(10)))
+    np.testing.assert_allclose(curvature[jnp.array([0, -1])], [0.01, 10.0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_every_problem_has_its_name_and_can_be_trained(name):
+    problem = built(name)
+    assert problem.name == name
+    fit = dj.trainer(
+        problem.task,
+        dj.optimizers.sgd(0.1),
+        problem.data,
+        problem.split,
+        batch_size=problem.batch_size,
+        parts=problem.parts,
+    )
+    row = jax.eval_shape(lambda: fit.evaluate(fit.init(KEY)))
+    assert row.keys() >= {problem.target.metric, f"valid_{problem.metric}", f"test_{problem.metric}"}
+    assert problem.num_steps % problem.eval_every == 0
+    assert problem.goal in ("min", "max")
+
+
+def test_the_parts_of_a_problem_partition_its_rows(problem):
+    if problem.split is None:
+        assert callable(problem.data)
+        return
+    num_rows = len(problem.data["y"])
+    rows = np.concatenate([entries(part) for part in problem.split])
+    np.testing.assert_array_equal(np.sort(rows), np.arange(num_rows))
+    assert len(entries(problem.split.train)) > num_rows / 2
+
+
+@pytest.mark.parametrize("name", FROM_FILES)
+def test_mnist_is_tested_on_the_official_last_rows(name):
+    split = built(name).split
+    np.testing.assert_array_equal(entries(split.test), np.arange(60_000, 70_000))
+    assert [len(entries(rows)) for rows in split] == [50_000, 10_000, 10_000]
+
+
+@pytest.mark.parametrize("name", ["breast-cancer-logistic", "diabetes-linear"])
+def test_standardization_uses_training_rows_alone(name, monkeypatch):
+    problem = load(name)
+    train = entries(problem.split.train)
+    scaled = ["x"] if problem.labels else ["x", "y"]
+    for array in scaled:
+        x = problem.data[array][train].astype(np.float64)
+        # float32 of numbers up to 4,254
+        np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-4)
+        np.testing.assert_allclose(x.std(axis=0), 1, atol=1e-4)
+
+    held_out = np.setdiff1d(np.arange(len(problem.data["y"])), train)
+    original = datasets.load
+
+    def spoiled(*args, **options):
+        data = original(*args, **options)
+        for array in scaled:
+            data[array][held_out] = 1e9
+        return data
+
+    monkeypatch.setattr(datasets, "load", spoiled)
+    again = load(name)
+    for array in scaled:
+        np.testing.assert_array_equal(again.data[array][train], problem.data[array][train])
+        assert (again.data[array][held_out] != problem.data[array][held_out]).any()
+
+
+def test_an_analytic_problem_starts_near_the_usual_point_and_measures_the_way_to_the_minimum():
+    for function in FUNCTIONS:
+        task = built(function.name).task
+        starts = jax.vmap(task.init, (0, None))(jax.random.split(KEY, 400), {})["params"]["w"]
+        # five standard errors of the mean of 400
+        assert np.abs(starts.mean(0) - np.array(function.start)).max() < function.spread / 4
+        w, _ = task.predict({"params": {"w": jnp.array(function.minimum)}}, {})
+        assert task.measure(w, {})["distance"].tolist() == [0.0]
+
+
+def test_an_unknown_problem_offers_the_nearest():
+    with pytest.raises(ValueError, match=r"unknown problem 'digit-mlp'; did you mean 'digits-mlp'"):
+        dj.problems.load("digit-mlp")
+
+
+def test_the_summary_of_every_problem_is_a_line():
+    lines = {name: summary(name) for name in PROBLEMS}
+    assert all(line.strip() and "\n" not in line for line in lines.values())
+    assert lines["digits-mlp"].startswith("1,797 handwritten digits")
+    assert lines["rosenbrock"].startswith("(1 - x)^2")
