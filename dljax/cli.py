@@ -165,7 +165,15 @@ def _problem(options: Compare) -> Any:
     if ".py:" not in options.problem:
         return problems.load(options.problem, **where)
     found = _from_file(options.problem)
-    return found if isinstance(found, problems.Problem) or not callable(found) else found()
+    if isinstance(found, problems.Problem) or not callable(found):
+        return found
+    try:
+        return found()
+    except DataError:
+        raise
+    except Exception as error:
+        line = _first_line(error)
+        raise ValueError(f"{options.problem} must make a dljax.Problem, got {line}") from error
 
 
 def _optimizers(names: str) -> dict[str, Callable] | None:

@@ -61,6 +61,11 @@ def points_of(
         LEARNING_RATES if learning_rates is None else _numbers("learning_rates", learning_rates)
     )
     require("learning_rate", learning_rates, "[0, inf)")
+    if not callable(factory):
+        raise ValueError(
+            f"optimizer {name!r} must be a function that returns an optax.GradientTransformation, "
+            f"got {factory!r}."
+        )
     if values is None:
         takes = inspect.signature(factory).parameters
         if factory is optimizers.adadelta:
