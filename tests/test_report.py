@@ -64,8 +64,8 @@ def test_an_optimizer_that_diverged_has_a_count_and_no_mean(digits):
 
 def test_a_value_on_the_edge_of_the_grid_is_marked_and_explained(digits):
     assert digits.summary["optimizers"][3]["edge"] == "high"
-    assert "10 edge ▸" in printed(digits.summary)
-    assert "◂ edge 10" in printed(changed(digits.summary, 3, edge="low"))
+    assert "10 ▸" in printed(digits.summary)
+    assert "◂ 10" in printed(changed(digits.summary, 3, edge="low"))
     assert "extend the grid" in told(digits.summary)
     assert "edge" not in printed(changed(digits.summary, 3, edge=""))
 
@@ -93,7 +93,7 @@ def test_a_problem_without_accuracy_or_target_has_no_such_column():
     assert "steps to\ntarget" in [column.header for column in wording.columns(summary)]
     summary = {**summary, "problem": {**summary["problem"], "target": None}}
     headers = [column.header for column in wording.columns(summary)]
-    assert headers == ["optimizer", "learning_rate\nor as named", "test\nloss", "diverged"]
+    assert headers == ["optimizer", "tuned\nvalue", "test\nloss", "diverged"]
     assert "±" in printed(summary)
 
 
@@ -115,9 +115,9 @@ def test_several_tuned_arguments_are_named(digits):
     [
         (0.1234, 0.0067, "0.1234 ± 0.0067"),
         (12.5, 3.0, "12.50 ± 3.00"),
-        (3.21e-12, 4.5e-13, "3.21e-12 ± 4.5e-13"),
-        (1.5e7, 2e5, "1.50e+07 ± 2.0e+05"),
-        (0.0, 0.0, "0.0000 ± 0.0000"),
+        (3.21e-12, 4.6e-13, "3.2e-12 ± 5e-13"),
+        (1.5e7, 2e5, "1.5e+07 ± 2e+05"),
+        (0.0, 0.0, "0 ± 0"),
         (0.5, 0.3, "0.50 ± 0.30"),
         (0.5, None, "0.5000"),
     ],

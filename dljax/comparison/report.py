@@ -45,12 +45,9 @@ def table(summary: Mapping[str, Any]) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    columns = wording.columns(summary)
+    columns = wording.columns(summary, most_metrics=2)  # more do not fit 80 columns
     for column in columns:
-        numbers = column.justify == "right"
-        laid.add_column(
-            Text(column.header), justify=column.justify, no_wrap=numbers, overflow="fold"
-        )
+        laid.add_column(Text(column.header), justify=column.justify, overflow="fold")
     for row in zip(*(column.cells for column in columns), strict=True):
         laid.add_row(*(Text(cell) for cell in row))
     return laid

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 Summary = Mapping[str, Any]
 
-EDGES = {"low": "◂ edge", "high": "edge ▸"}
+EDGES = {"low": "◂", "high": "▸"}
 EVIDENCE = {
     "exploratory": "nothing was declared before the runs, so they suggest which optimizer to "
     "look at next and do not confirm that one is better",
@@ -21,16 +21,19 @@ class Column(NamedTuple):
     justify: str  # "left" or "right"
 
 
-def columns(summary: Summary) -> list[Column]:
-    """Returns the columns of the table of results, optimizers in the order of the summary."""
+def columns(summary: Summary, most_metrics: int | None = None) -> list[Column]:
+    """Returns the columns of the table of results, optimizers in the order of the summary.
+
+    Args:
+      summary: `Comparison.summary`.
+      most_metrics: Test metrics at the most, the one that decides first; `None` takes all.
+    """
     entries = summary["optimizers"]
-    usual = any(entry["argument"] == ["learning_rate"] for entry in entries)
-    header = "learning_rate\nor as named" if usual else "tuned\nargument"
     table = [
         Column("optimizer", [entry["name"] for entry in entries], "left"),
-        Column(header, [_tuned(entry) for entry in entries], "left"),
+        Column("tuned\nvalue", [_tuned(entry) for entry in entries], "left"),
     ]
-    for metric in metrics(summary):
+    for metric in metrics(summary)[:most_metrics]:
         stats = [entry["test"][metric] for entry in entries]
         unit = ", %" if metric.endswith("accuracy") else ""
         table.append(Column(f"test\n{metric}{unit}", _means(metric, stats), "right"))
@@ -44,7 +47,11 @@ def columns(summary: Summary) -> list[Column]:
 def metrics(summary: Summary) -> list[str]:
     """Returns the test metrics of a summary, the one that decides first."""
     decisive = summary["problem"]["metric"]
-    return sorted(summary["optimizers"][0]["test"], key=lambda name: (name != decisive, name))
+    first = (decisive, "loss")
+    return sorted(
+        summary["optimizers"][0]["test"],
+        key=lambda name: (first.index(name) if name in first else len(first), name),
+    )
 
 
 def notes(summary: Summary) -> list[str]:
@@ -60,6 +67,8 @@ def notes(summary: Summary) -> list[str]:
         if any(entry["argument"] for entry in summary["optimizers"])
         else "Nothing was tuned; evaluated on the seeds "
     )
+    if any(entry["argument"] == ["learning_rate"] for entry in summary["optimizers"]):
+        tuned = f"Tuned value: of the learning rate, or as named. {tuned}"
     told = [
         f"{tuned}{ranges(settings['evaluation_seeds'])}.",
         f"±: half of the 95 % Student-t interval of a mean over {num_runs} runs. It covers "
@@ -75,7 +84,7 @@ def notes(summary: Summary) -> list[str]:
         told.append("—: a run diverged, so there is no mean; a mean of the others would flatter.")
     if any(entry["edge"] for entry in summary["optimizers"]):
         told.append(
-            "◂ edge, edge ▸: the smallest or largest value tried was chosen, a better one may "
+            "◂ or ▸: on the edge of the grid, the smallest or largest value tried; a better one may "
             "lie outside; extend the grid."
         )
     return [*told, f"Evidence: {evidence(summary)}."]
@@ -161,10 +170,12 @@ def _means(metric: str, stats: list[Mapping[str, Any]]) -> list[str]:
 def _plus_minus(mean: float, half: float | None, decimals: int) -> str:
     """Returns one mean and its half width; the power of ten is written out where it must be."""
     power = mean != 0 and not 0.01 <= abs(mean) < 1e5
-    text = f"{mean:.2e}" if power else f"{mean:.{decimals}f}"
+    if mean == half == 0:
+        return "0 ± 0"
+    text = f"{mean:.1e}" if power else f"{mean:.{decimals}f}"
     if half is None:
         return text
-    return f"{text} ± {half:.1e}" if power else f"{text} ± {half:.{decimals}f}"
+    return f"{text} ± {half:.0e}" if power else f"{text} ± {half:.{decimals}f}"
 
 
 def _steps(stats: Mapping[str, Any], summary: Summary) -> str:
