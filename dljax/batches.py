@@ -56,7 +56,7 @@ def batches(
     num_rows = {len(x) for x in jax.tree.leaves(data)}
     if len(num_rows) != 1:
         raise ValueError(f"all arrays must have one number of rows, got {sorted(num_rows)}.")
-    split = Split(all_rows(num_rows.pop())) if split is None else split
+    split = Split(all_rows(num_rows.pop())) if split is None else jax.tree.map(jnp.asarray, split)
     present = {part: rows for part in parts if (rows := getattr(split, part)) is not None}
     num_slots = split.train.index.shape[0]
     batch_size = num_slots if batch_size is None else batch_size

@@ -24,7 +24,9 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Negative log-likelihood of two classes from one logit, log(1 + exp(z)) - y z.
+    """Negative log-likelihood of two classes from one logit.
+
+        y log(1 + exp(-z)) + (1 - y) log(1 + exp(z))
 
     Args:
       logits: Log-odds of class 1, z, float[B] or float[B, 1].
@@ -34,7 +36,7 @@ def binary_cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
       Nats, float[B].
     """
     z = _one_output(logits, labels)
-    return jax.nn.softplus(z) - labels * z
+    return labels * jax.nn.softplus(-z) + (1 - labels) * jax.nn.softplus(z)
 
 
 def squared_error(outputs: jax.Array, targets: jax.Array) -> jax.Array:

@@ -196,7 +196,8 @@ def _idx_images(name: str, model: str, module: Any, target: float, **where: Any)
     data = datasets.load(name, **where)
     num_test = datasets.DATASETS[name].num_test
     num_train = len(data["y"]) - num_test
-    split = splits.holdout(_split_key(f"{name}-{model}"), num_train, valid=1 / 6)
+    draw = partial(splits.holdout, rows=num_train, valid=1 / 6)
+    split = jax.jit(draw)(_split_key(f"{name}-{model}"))
     test = splits.all_rows(num_test)
     return Problem(
         f"{name}-{model}",
@@ -204,8 +205,8 @@ def _idx_images(name: str, model: str, module: Any, target: float, **where: Any)
         data,
         split._replace(test=test._replace(index=test.index + num_train)),
         batch_size=128,
-        num_steps=500,
-        eval_every=50,
+        num_steps=300,
+        eval_every=100,
         metric="accuracy",
         goal="max",
         target=Target("valid_accuracy", target),
@@ -228,7 +229,8 @@ def _split_key(name: str) -> jax.Array:
 
 
 def _holdout(name: str, data: Data) -> Split:
-    return splits.holdout(_split_key(name), len(data["y"]), valid=0.2, test=0.2)
+    draw = partial(splits.holdout, rows=len(data["y"]), valid=0.2, test=0.2)
+    return jax.jit(draw)(_split_key(name))  # one program instead of forty small ones
 
 
 def _standardized(x: np.ndarray, train: Rows) -> np.ndarray:

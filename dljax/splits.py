@@ -34,9 +34,9 @@ class Split(NamedTuple):
 
 
 def all_rows(rows: int | Rows) -> Rows:
-    """Returns the `Rows` of a number of rows N, in order, or `rows` itself where it is one."""
+    """Returns the `Rows` of a number of rows N, in order, or `rows` themselves as jax arrays."""
     if isinstance(rows, Rows):
-        return rows
+        return Rows(*map(jnp.asarray, rows))
     require("the number of rows", rows, "[1, inf)")
     return Rows(jnp.arange(rows, dtype=jnp.int32), jnp.int32(rows), jnp.ones(rows, jnp.float32))
 

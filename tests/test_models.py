@@ -101,6 +101,7 @@ def test_statistics_of_the_real_rows_move_iff_train(model, statistics, num_real)
 
 @both_adapters
 def test_a_jitted_map_of_scans_of_gradient_steps_is_a_python_loop(model, statistics):
+    @jax.jit
     def step(variables, key):
         def loss(params):
             outputs, moved = model.apply(variables | {"params": params}, X, key=key, train=True)

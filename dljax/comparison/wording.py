@@ -84,7 +84,7 @@ def notes(summary: Summary) -> list[str]:
         told.append("—: a run diverged, so there is no mean; a mean of the others would flatter.")
     if any(entry["edge"] for entry in summary["optimizers"]):
         told.append(
-            "◂ or ▸: on the edge of the grid, the smallest or largest value tried; a better one may "
+            "◂ or ▸: on the edge of the grid, the smallest or largest value tried; a better may "
             "lie outside; extend the grid."
         )
     return [*told, f"Evidence: {evidence(summary)}."]

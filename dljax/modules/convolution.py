@@ -32,7 +32,9 @@ class Conv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x = jnp.pad(x, ((0, 0), (h // 2, h // 2), (w // 2, w // 2), (0, 0)))
         patches = [x[:, i : i + height, j : j + width] for i in range(h) for j in range(w)]
-        return jnp.concatenate(patches, axis=-1) @ kernel.reshape(-1, self.features) + bias
+        return jnp.concatenate(patches, axis=-1) @ kernel.reshape(-1, self.features) + bias.reshape(
+            1, 1, 1, -1
+        )
 
 
 def max_pool(x: jax.Array) -> jax.Array:
