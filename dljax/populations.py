@@ -37,7 +37,7 @@ def population(
 
     def run_all(shared: tuple, cells: dict[str, Any]) -> PyTree:
         results = list(tiles(member, shared, cells, width=width, mesh=mesh))
-        return jax.tree.map(lambda *parts: _concatenate(parts), *results)
+        return jax.tree.map(join, *results)
 
     return run_all
 
@@ -134,5 +134,6 @@ def _fetch(results: PyTree, count: int) -> PyTree:
     )
 
 
-def _concatenate(parts: tuple) -> Any:
+def join(*parts: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
+    """Concatenates results of tiles, [members of the tile, ...] each; keys stay jax arrays."""
     return (np if isinstance(parts[0], np.ndarray) else jnp).concatenate(parts)

@@ -11,7 +11,7 @@ import pandas as pd
 from jax.sharding import Mesh
 
 from dljax.errors import unknown
-from dljax.populations import compile_tile, tiles
+from dljax.populations import compile_tile, join, tiles
 from dljax.types import PyTree
 
 
@@ -132,20 +132,18 @@ def study(
         for choice in itertools.product(*(choices.values() for choices in static.values()))
     ]
     report = progress or (lambda stage, done, total: None)
-    results, done = [], 0
+    total, done, parts = num_members * len(programs), 0, []
     for program in programs:
-        report("compile", done, num_members * len(programs))
+        report("compile", done, total)
         compile_tile(program, shared, cells, width=width, mesh=mesh)
-        report("run", done, num_members * len(programs))
-        parts = []
+        report("run", done, total)
         for part in tiles(program, shared, cells, width=width, mesh=mesh):
             parts.append(part)
             done += len(jax.tree.leaves(part)[0])
-            report("run", done, num_members * len(programs))
-        results.append(jax.tree.map(lambda *x: np.concatenate(x), *parts))
+            report("run", done, total)
     labels = {name: tuple(choices) for name, choices in static.items()}
     lengths = [len(x) for x in labels.values()] + [_length(x) for x in axes.values()]
-    named = jax.tree.map(lambda *x: np.stack(x).reshape(*lengths, *x[0].shape[1:]), *results)
+    named = jax.tree.map(lambda *x: join(*x).reshape(*lengths, *x[0].shape[1:]), *parts)
     return Study({**labels, **axes}, named)
 
 

@@ -1,6 +1,14 @@
 """Every test runs with warnings as errors, no silent rank promotion, and two CPU devices."""
 
+import os
 import warnings
+
+# Tests compile far more than they run: without the costly passes they take two thirds of the time.
+# `DLJAX_TEST_XLA_FLAGS= pytest` tests what users run.
+FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = " ".join(
+    (os.environ.get("XLA_FLAGS", ""), os.environ.get("DLJAX_TEST_XLA_FLAGS", FAST))
+).strip()
 
 import jax
 import pytest

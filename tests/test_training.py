@@ -117,10 +117,12 @@ def test_order_replacement_draws_rows_again_within_an_epoch():
 
 def test_full_batch_mini_batch_and_one_example_are_one_call():
     data = small.blobs()
+    task = dj.supervised(small.linear_model(), dj.losses.cross_entropy)
     for batch_size, slots in ((None, 1), (16, 3), (1, 47)):
-        fit = dj.trainer(small.classifier(), dj.optimizers.sgd(0.1), data, batch_size=batch_size)
-        _, history = dj.run(fit, fit.init(jax.random.key(0)), num_steps=2 * slots)
-        assert history["train_loss"][1] < history["train_loss"][0]
+        fit = dj.trainer(task, dj.optimizers.sgd(0.1), data, batch_size=batch_size)
+        run = jax.jit(lambda key, f=fit, n=slots: dj.run(f, f.init(key), num_steps=2 * n)[1])
+        loss = run(jax.random.key(0))["train_loss"]
+        assert loss[1] < loss[0]
 
 
 def test_a_full_batch_step_is_gradient_descent_on_the_weighted_mean():
@@ -143,7 +145,7 @@ def test_a_full_batch_step_is_gradient_descent_on_the_weighted_mean():
 
 def test_history_starts_at_step_zero_with_the_initial_parameters():
     data = small.blobs()
-    _, history = small.member(data, seed=0)
+    _, history = jax.jit(lambda data: small.member(data, seed=0))(data)
     assert history["step"].tolist() == [0, 5, 10, 15, 20]
     assert history["valid_loss"].shape == (5,)
     assert int(history["diverged_at"]) == -1
@@ -151,7 +153,7 @@ def test_history_starts_at_step_zero_with_the_initial_parameters():
 
 def test_resuming_from_a_train_state_equals_running_through_bitwise():
     data = small.blobs()
-    fit = dj.trainer(small.classifier(), dj.optimizers.adam(0.05), data, batch_size=7)
+    fit = dj.trainer(small.classifier(), dj.optimizers.momentum(0.05), data, batch_size=7)
     start = jax.jit(fit.init)(jax.random.key(0))
 
     @functools.cache
@@ -187,22 +189,6 @@ def test_divergence_keeps_the_state_before_it_and_marks_later_rows():
     assert int(state.opt_state.count) == 2
 
 
-def test_padding_never_enters_a_loss_or_a_statistic():
-    data = small.blobs(10)
-    poisoned = {"x": data["x"].copy(), "y": data["y"]}
-    split = dj.holdout(jax.random.key(0), 10, valid=0.3)
-    held_out = np.asarray(split.valid.index)
-    poisoned["x"][held_out] = np.nan
-    ends = []
-    for rows in (data, poisoned):
-        fit = dj.trainer(
-            small.classifier(), dj.optimizers.adam(0.1), rows, split, batch_size=4, parts=("train",)
-        )
-        ends.append(dj.run(fit, fit.init(jax.random.key(0)), num_steps=10)[1]["train_loss"])
-    assert np.isfinite(ends[0]).all()
-    chex.assert_trees_all_equal(*ends)
-
-
 def test_evaluation_in_slices_is_the_plain_mean(monkeypatch):
     data = small.blobs(47)
     split = dj.holdout(jax.random.key(3), 47, valid=0.3)
@@ -222,7 +208,7 @@ def stopping_run(patience, max_steps, seed):
     key = dj.stream(jax.random.key(0), "member", seed)
     split = dj.holdout(dj.stream(key, "split"), 30, valid=0.3)
     fit = dj.trainer(
-        small.classifier((16,)), dj.optimizers.sgd(0.5), data, split, batch_size=8, parts=("valid",)
+        small.classifier(()), dj.optimizers.sgd(2.0), data, split, batch_size=8, parts=("valid",)
     )
     best, history = dj.run_until(
         fit, fit.init(key), max_steps=max_steps, eval_every=5, patience=patience
