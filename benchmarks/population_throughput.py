@@ -9,8 +9,8 @@ up, then all are timed in turn, `REPEATS` times, in one process: medians, their 
 to the per-step-jit loop. Compile time, which the warm-up pays, is a column of its own.
 
 Command: pip install -e ".[bench]" && python benchmarks/population_throughput.py
-Expect, on two quiet CPU cores: the study 3 to 4 times the per-step-jit loop, PyTorch about half of
-it. About two minutes.
+Expect, on two CPU cores: the study 2 to 3 times the per-step-jit loop, PyTorch a quarter to a half
+of it. About two minutes.
 """
 
 import itertools

@@ -17,8 +17,9 @@ import dljax as dj
 
 def problem():
     x, y = load_wine(return_X_y=True)
-    data = {"x": ((x - x.mean(0)) / x.std(0)).astype("float32"), "y": y.astype("int32")}
     split = dj.holdout(jax.random.key(0), len(y), valid=0.2, test=0.2)
+    train = x[split.train.index]  # held-out rows must not enter the scaling
+    data = {"x": ((x - train.mean(0)) / train.std(0)).astype("float32"), "y": y.astype("int32")}
     model = dj.linen_model(dj.modules.MLP(3))
     task = dj.supervised(model, dj.losses.cross_entropy, {"accuracy": dj.losses.accuracy})
     return dj.Problem("wine", task, data, split, batch_size=16, num_steps=20, eval_every=10)

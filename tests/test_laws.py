@@ -65,16 +65,16 @@ def test_order_and_number_of_members_do_not_matter(shared, cells, together):
         chex.assert_trees_all_equal(again, pick(together, order))
 
 
-@pytest.mark.parametrize(("width", "bound"), [(1, 1e-6), (8, 0.0)])
-def test_another_width_gives_the_same_bits_but_for_averages_at_width_one(
-    shared, cells, together, width, bound
+@pytest.mark.parametrize(("width", "rtol", "atol"), [(1, 1e-5, 1e-7), (8, 0.0, 0.0)])
+def test_a_wider_tile_gives_the_same_bits_and_a_tile_of_one_nearly_so(
+    shared, cells, together, width, rtol, atol
 ):
-    # XLA adds up an average in another order in a tile of one: 1.4e-7 relative was measured.
-    # The other widths agree with the XLA option that `dj.configure` sets
+    # In a tile of one XLA fuses sums in another order: over these 20 steps weights differed by up
+    # to 1.1e-6 relative, 1e-8 absolute. Wider tiles agree with the option `dj.configure` sets
     if "ynn_fusion_type" not in os.environ.get("XLA_FLAGS", ""):
         pytest.skip("this jaxlib is not among those the option was tried with")
     again = run(shared, cells, width=width)
-    chex.assert_trees_all_close(again, together, rtol=bound, atol=0)
+    chex.assert_trees_all_close(again, together, rtol=rtol, atol=atol)
 
 
 def test_one_device_or_two_give_the_same_bits(shared, cells, together):
