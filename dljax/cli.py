@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +83,17 @@ class List:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 failed, 2 usage, 3 bad data, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that has no plus-minus shows "?"
     command = _parse(sys.argv[1:] if arguments is None else list(arguments))
     try:
         _compare(command) if isinstance(command, Compare) else _list(command)
     except DataError as error:
         _end(str(error), BAD_DATA)
     except ValueError as error:
+        if os.environ.get("DLJAX_TRACEBACK"):
+            raise
         _end(str(error), USAGE)
     except KeyboardInterrupt:
         _end("interrupted; nothing was written.", INTERRUPTED)
@@ -179,13 +185,15 @@ def _problem(options: Compare) -> Any:
 def _optimizers(names: str) -> dict[str, Callable] | None:
     from dljax.comparison.space import factories
 
+    if not names:
+        return None
     chosen = {}
-    for name in filter(None, names.split(",")):
-        if ".py:" in name:
-            chosen[name.rpartition(":")[2]] = _from_file(name)
-        else:
-            chosen.update(factories([name]))
-    return chosen or None
+    for name in (name.strip() for name in names.split(",")):
+        short = name.rpartition(":")[2]
+        if short in chosen:
+            raise ValueError(f"--optimizers must not hold a name twice, got {short!r} twice.")
+        chosen[short] = _from_file(name) if ".py:" in name else factories([name])[name]
+    return chosen
 
 
 def _rates(text: str) -> list[float] | None:
@@ -206,8 +214,10 @@ def _from_file(address: str) -> Any:
     path, _, name = address.rpartition(":")
     if not Path(path).is_file():
         raise ValueError(f"{address!r} must name a Python file, got no file {path!r}.")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    name_of_module = f"dljax_user_{zlib.crc32(str(Path(path).resolve()).encode())}"
+    spec = importlib.util.spec_from_file_location(name_of_module, path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and linen modules look theirs up there
     sys.path.insert(0, str(Path(path).resolve().parent))
     try:
         spec.loader.exec_module(module)

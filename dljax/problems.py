@@ -20,10 +20,18 @@ from dljax.types import Batch, Data
 
 
 class Target(NamedTuple):
-    """A measure of the history and the value that counts as reached."""
+    """A measure of the history and the value that counts as reached.
+
+    Attributes:
+      metric: Name of the measure, such as "valid_accuracy".
+      value: The value.
+      goal: "max" if `value` or more reaches it, "min" if `value` or less does; `None` takes "max"
+        for an accuracy and "min" for anything else.
+    """
 
     metric: str
     value: float
+    goal: str | None = None
 
 
 class Problem(NamedTuple):

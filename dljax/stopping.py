@@ -50,7 +50,9 @@ def run_until(
         raise unknown("measure to monitor", monitor, first)
     num_rows = max_steps // eval_every + 1
     rows = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_rows, *x.shape)), first)
-    start = _Search(state, state, sign * first[monitor], jnp.int32(0), jnp.int32(1), rows)
+    value = sign * first[monitor]
+    value = jnp.where(jnp.isnan(value), jnp.inf, value)  # anything is better than NaN
+    start = _Search(state, state, value, jnp.int32(0), jnp.int32(1), rows)
 
     def unfinished(s):
         return (s.number < num_rows) & (s.waited < patience) & (s.state.diverged_at < 0)

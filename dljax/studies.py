@@ -123,6 +123,8 @@ def study(
     """
     if check is not None:
         check(*shared)
+    if not axes:
+        raise ValueError("axes must name at least one axis, such as seed=np.arange(10), got none.")
     axes = {name: _checked(name, values) for name, values in axes.items()}
     static = {name: dict(choices) for name, choices in (static or {}).items()}
     cells = _cells(axes)
@@ -219,7 +221,7 @@ def _position(name: str, values: Any, wanted: Any) -> int:
         return values.index(wanted)
     wanted_leaves = jax.tree.leaves(wanted)
     close = [
-        np.isclose(leaf, one, rtol=1e-6, atol=0.0)
+        np.isclose(leaf, one, rtol=1e-6, atol=0.0) if leaf.dtype.kind == "f" else leaf == one
         for leaf, one in zip(jax.tree.leaves(values), wanted_leaves, strict=True)
     ]
     found = np.flatnonzero(np.all(close, axis=0))

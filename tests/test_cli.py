@@ -22,7 +22,8 @@ def problem():
     data = {"x": ((x - train.mean(0)) / train.std(0)).astype("float32"), "y": y.astype("int32")}
     model = dj.linen_model(dj.modules.MLP(3))
     task = dj.supervised(model, dj.losses.cross_entropy, {"accuracy": dj.losses.accuracy})
-    return dj.Problem("wine", task, data, split, batch_size=16, num_steps=20, eval_every=10)
+    return dj.Problem("wine", task, data, split, labels="y", batch_size=16,
+                      num_steps=20, eval_every=10)
 """
 OPTIMIZER = """
 import optax
@@ -92,16 +93,19 @@ def test_list_names_problems_optimizers_and_data_sets(capsys):
     ("arguments", "code", "line"),
     [
         ("compare digit-mlp", 2, "unknown problem 'digit-mlp'; did you mean 'digits-mlp'?"),
+        ("compare --optimizers sgd,sgd", 2, "must not hold a name twice, got 'sgd' twice."),
+        ("compare --optimizers ,", 2, "unknown optimizer ''"),
+        ("compare --steps 23", 2, "num_steps must divide into 5 to 20 equal parts"),
         ("compare --optimizers sdg", 2, "unknown optimizer 'sdg'; did you mean 'sgd'?"),
         ("compare --learning-rates -1", 2, "learning_rate must be in [0, inf), got -1."),
-        ("compare --learning-rates nan", 2, "learning_rate must be in [0, inf), got nan."),
+        ("compare --learning-rates nan", 2, "learning_rates must be finite, got nan."),
         ("compare --learning-rates a,b", 2, "must be numbers separated by commas, got 'a,b'."),
         ("compare --batch-size 0", 2, "batch_size must be in [1, inf), got 0."),
         ("compare --batch-size 2000", 2, "batch_size must be in [1, 1079], got 2000."),
         ("compare --steps -3", 2, "num_steps must be in [1, inf), got -3."),
         ("compare --steps many", 2, "Error parsing --steps: must be a whole number, got 'many'."),
         ("compare --stepz 3", 2, "--stepz"),
-        ("compare --seeds 0", 2, "seeds must be in [1, inf), got 0."),
+        ("compare --seeds 0", 2, "seeds must be in [1, 1000000], got 0."),
         ("compare --seed -1", 2, "seed must be in [0, 4294967295], got -1."),
         ("compare --out my_problem.py", 2, "my_problem.py"),
         ("compare nowhere.py:problem", 2, "got no file 'nowhere.py'"),

@@ -193,7 +193,9 @@ def test_an_optimizer_without_arguments_to_tune_is_one_trial(problem):
         ({"optimizers": ["adm"]}, "unknown optimizer 'adm'; did you mean 'adam'"),
         ({"optimizers": {}}, "at least one optimizer"),
         ({"learning_rates": [0.1, -1]}, r"learning_rate must be in \[0, inf\), got -1"),
-        ({"learning_rates": [float("nan")]}, r"learning_rate must be in \[0, inf\), got nan"),
+        ({"learning_rates": [float("nan")]}, "learning_rates must be finite, got nan"),
+        ({"learning_rates": [0.1, 0.1]}, "must not hold a value twice"),
+        ({"space": {"adam": {"eps": [float("inf")]}}}, "eps must be finite, got inf"),
         ({"learning_rates": []}, "list of at least one number"),
         ({"space": {"adam": {"b1": [1.5]}}, "optimizers": ["adam"]}, "optimizer 'adam'"),
         ({"space": {"sgdd": {}}}, "unknown optimizer 'sgdd'; did you mean 'sgd'"),
@@ -205,7 +207,7 @@ def test_an_optimizer_without_arguments_to_tune_is_one_trial(problem):
             {"optimizers": {"f": lambda learning_rate: 3}},
             "must be a function that returns",
         ),
-        ({"seeds": 0}, r"seeds must be in \[1, inf\), got 0"),
+        ({"seeds": 0}, r"seeds must be in \[1, 1000000\], got 0"),
         ({"seed": -1}, r"seed must be in \[0, 4294967295\], got -1"),
         ({"num_steps": 0}, r"num_steps must be in \[1, inf\), got 0"),
         ({"batch_size": 31}, r"batch_size must be in \[1, 30\], got 31"),
@@ -233,6 +235,30 @@ def test_a_problem_needs_rows_to_choose_on_and_a_known_metric(problem):
         dj.compare(problem._replace(split=dj.holdout(jax.random.key(0), 60)), progress=False)
     with pytest.raises(ValueError, match="did you mean 'valid_accuracy'"):
         dj.compare(problem._replace(metric="acuracy"), progress=False)
+
+
+def test_the_parts_of_a_split_are_rows_of_the_data_and_share_none(problem):
+    split = problem.split
+    with pytest.raises(ValueError, match="no row must be in two parts of the split"):
+        dj.compare(problem._replace(split=split._replace(valid=split.test)), progress=False)
+    other = dj.holdout(jax.random.key(0), 90, valid=0.25, test=0.25)
+    with pytest.raises(ValueError, match=r"rows must be in \[0, 60\)"):
+        dj.compare(problem._replace(split=other), progress=False)
+    with pytest.raises(ValueError, match="goal must be 'min' or 'max', got 'maximize'"):
+        dj.compare(problem._replace(goal="maximize"), progress=False)
+
+
+def test_an_accuracy_is_a_target_from_below_whatever_the_metric_that_decides(problem):
+    found = dj.compare(
+        problem._replace(metric="loss", goal="min", target=dj.Target("valid_accuracy", 1.1)),
+        ["sgd"],
+        learning_rates=[0.1],
+        seeds=2,
+        tuning_seeds=1,
+        progress=False,
+    )
+    assert found.summary["optimizers"][0]["steps_to_target"]["hits"] == 0
+    assert found.summary["problem"]["target"]["goal"] == "max"
 
 
 def test_a_problem_whose_batches_are_drawn_is_compared_too():

@@ -42,6 +42,8 @@ def test_select_finds_floats_to_a_relative_1e_6_and_drops_the_axis(study):
         study.select(rate=0.30001)
     with pytest.raises(ValueError, match="unknown axis 'rat'; did you mean 'rate'"):
         study.select(rat=0.3)
+    large = dj.study(lambda *, seed: {"seed": seed}, axes={"seed": [2_000_000, 2_000_001]})
+    assert large.select(seed=2_000_001).results["seed"] == 2_000_001
 
 
 def test_at_picks_positions_and_mean_averages_named_axes(study):
@@ -134,6 +136,7 @@ def test_the_check_runs_first():
         ({"seed": [-1]}, r"axis 'seed' must be in \[0, 4294967296\), got -1"),
         ({"seed": [2**32]}, r"axis 'seed' must be in \[0, 4294967296\), got 4294967296"),
         ({"seed": [1, 2, 1]}, "axis 'seed' must not hold a value twice, got 1 twice"),
+        ({}, "axes must name at least one axis"),
         ({"seed": []}, "axis 'seed' must be a list of values"),
         ({"seed": 3}, "axis 'seed' must be a list of values"),
         ({"rate": [0.1, float("nan")]}, "axis 'rate' must be finite, got nan"),

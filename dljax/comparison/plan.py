@@ -52,12 +52,13 @@ def checked_problem(
         raise ValueError(
             f"the problem must be a dljax.Problem or a name, got {type(problem).__name__}."
         )
+    for goal in (problem.goal, problem.target and problem.target.goal):
+        if goal not in ("min", "max", None):
+            raise ValueError(f"goal must be 'min' or 'max', got {goal!r}.")
     if num_steps is not None:
         require("num_steps", num_steps, "[1, inf)")
-        # at most 20 evaluations, in steps that divide the whole
-        divisors = (d for d in range(1, num_steps + 1) if num_steps % d == 0)
-        default = next(d for d in divisors if num_steps // d <= 20)
-        problem = problem._replace(num_steps=num_steps, eval_every=eval_every or default)
+        every = eval_every or _default_eval_every(num_steps)
+        problem = problem._replace(num_steps=num_steps, eval_every=every)
     if eval_every is not None:
         require("eval_every", eval_every, f"[1, {problem.num_steps}]")
         problem = problem._replace(eval_every=eval_every)
@@ -72,11 +73,45 @@ def checked_problem(
                 f"problem {problem.name!r} must have training, validation and test rows: "
                 "give it a split, such as dj.holdout(key, num_rows, valid=0.2, test=0.2)."
             )
+        _check_split(problem)
         num_train = problem.split.train.index.shape[0]
         if problem.batch_size is not None:
             require("batch_size", problem.batch_size, f"[1, {num_train}]")
     _check_measures(problem)
     return problem
+
+
+def _default_eval_every(num_steps: int) -> int:
+    """Returns the fewest steps that divide the run into at most 20 parts, and into 5 at least."""
+    every = next(d for d in range(1, num_steps + 1) if num_steps % d == 0 and num_steps // d <= 20)
+    if num_steps // every < min(5, num_steps):
+        raise ValueError(
+            f"num_steps must divide into 5 to 20 equal parts, one an evaluation, got {num_steps}; "
+            f"{num_steps + -num_steps % 20} does, or give eval_every."
+        )
+    return every
+
+
+def _target_goal(problem: Problem) -> str:
+    upward = problem.target.metric.endswith("accuracy")
+    return problem.target.goal or ("max" if upward else "min")
+
+
+def _check_split(problem: Problem) -> None:
+    """Raises unless the parts of the split are rows of the data, and no row is in two of them."""
+    num_rows = len(jax.tree.leaves(problem.data)[0])
+    seen = np.zeros(num_rows, dtype=bool)
+    for part, rows in problem.split._asdict().items():
+        index = np.unique(np.asarray(rows.index)[: int(rows.count)])
+        if not index.size:
+            raise ValueError(f"the {part} part of {problem.name!r} must have a row, got none.")
+        if index[0] < 0 or index[-1] >= num_rows:
+            outside = index[0] if index[0] < 0 else index[-1]
+            raise ValueError(f"the {part} rows must be in [0, {num_rows}), got {outside}.")
+        if seen[index].any():
+            row = index[seen[index]][0]
+            raise ValueError(f"no row must be in two parts of the split, got row {row} twice.")
+        seen[index] = True
 
 
 def _check_measures(problem: Problem) -> None:
@@ -106,7 +141,7 @@ def described(plan: Plan) -> dict[str, Any]:
         "name": problem.name,
         "metric": problem.metric,
         "goal": problem.goal,
-        "target": problem.target and problem.target._asdict(),
+        "target": problem.target and {**problem.target._asdict(), "goal": _target_goal(problem)},
         "num_rows": split
         and {part: int(rows.count) for part, rows in split._asdict().items() if rows is not None},
         "num_parameters": _count_parameters(problem),

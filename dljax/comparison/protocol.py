@@ -44,7 +44,7 @@ def compare(
     out: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> Comparison:
-    """Compares optimizers on one problem, each with the same number of trials and the same luck.
+    """Compares optimizers on one problem, each tuned alike and with the same luck.
 
     Every point of an optimizer's grid is run on the tuning seeds; the point with the best median of
     the problem's metric on the validation rows is run again on seeds that did not choose it, and
@@ -80,8 +80,8 @@ def compare(
     chosen = factories(optimizers)
     if extra := set(space or {}) - set(chosen):
         raise unknown("optimizer", min(extra), chosen)
-    require("seeds", seeds, "[1, inf)")
-    require("tuning_seeds", tuning_seeds, "[1, inf)")
+    require("seeds", seeds, "[1, 1000000]")
+    require("tuning_seeds", tuning_seeds, "[1, 1000000]")
     require("seed", seed, "[0, 4294967295]")
     mesh = device_mesh() if mesh is None else mesh
     plan = Plan(
@@ -141,13 +141,13 @@ def _run_arms(plan: Plan, progress: bool) -> tuple[list[Arm], dict[str, float]]:
 
             return _run_arm(plan, name, note)
 
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        # no `with`, which would wait for running arms when the user interrupts
+        pool = ThreadPoolExecutor(max_workers=2)
+        try:
             futures = [pool.submit(one_arm, name) for name in plan.factories]
-            try:
-                return [future.result() for future in futures], seconds
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            return [future.result() for future in futures], seconds
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _run_arm(plan: Plan, name: str, note: Callable[[str, int], None]) -> Arm:

@@ -126,4 +126,8 @@ def _numbers(name: str, values: Iterable[float]) -> np.ndarray:
         raise ValueError(f"{name} must be a list of numbers, got {values!r}.") from None
     if numbers.ndim != 1 or not numbers.size:
         raise ValueError(f"{name} must be a list of at least one number, got {values!r}.")
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name} must be finite, got {numbers[~np.isfinite(numbers)][0]:g}.")
+    if len(set(numbers.astype(np.float32).tolist())) < len(numbers):
+        raise ValueError(f"{name} must not hold a value twice in float32, got {values!r}.")
     return numbers

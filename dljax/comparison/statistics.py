@@ -188,7 +188,10 @@ def final_metric(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def goal_of(metric: str, problem: Mapping[str, Any]) -> str:
-    """Returns `"min"` for any loss, and the goal of the problem for its own metric."""
+    """Returns the goal of the target where `metric` is its, `"min"` for any other loss."""
+    target = problem["target"]
+    if target is not None and target["metric"] == metric and target.get("goal"):
+        return target["goal"]
     return "min" if metric.endswith("loss") else problem["goal"]
 
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from dljax.comparison.statistics import goal_of
+
 Summary = Mapping[str, Any]
 
 EDGES = {"low": "◂", "high": "▸"}
@@ -82,6 +84,10 @@ def notes(summary: Summary) -> list[str]:
         )
     if any(entry["diverged"] for entry in summary["optimizers"]):
         told.append("—: a run diverged, so there is no mean; a mean of the others would flatter.")
+    trials = {entry["name"]: len(entry["tuning"]["points"]) for entry in summary["optimizers"]}
+    if len(set(trials.values())) > 1:
+        counts = ", ".join(f"{name} {number}" for name, number in trials.items())
+        told.append(f"Not the same number of trials: {counts}; more trials flatter.")
     if any(entry["edge"] for entry in summary["optimizers"]):
         told.append(
             "◂ or ▸: on the edge of the grid, the smallest or largest value tried; a better may "
@@ -119,10 +125,9 @@ def machine(summary: Summary) -> str:
 def target(problem: Mapping[str, Any]) -> str:
     """Returns the rule of the target, such as `validation accuracy ≥ 95 %`."""
     metric, value = problem["target"]["metric"], problem["target"]["value"]
-    if metric.endswith("accuracy"):
-        return f"{words(metric)} ≥ {100 * value:.4g} %"
-    sign = "≥" if problem["goal"] == "max" and not metric.endswith("loss") else "≤"
-    return f"{words(metric)} {sign} {value:.6g}"
+    sign = "≥" if goal_of(metric, problem) == "max" else "≤"
+    amount = f"{100 * value:.4g} %" if metric.endswith("accuracy") else f"{value:.6g}"
+    return f"{words(metric)} {sign} {amount}"
 
 
 def ranges(seeds: Sequence[int]) -> str:

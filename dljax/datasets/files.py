@@ -14,7 +14,7 @@ from dljax.errors import DataError
 def default_folder() -> Path:
     """Returns the folder of `DLJAX_DATA`, or without it the user's cache folder."""
     folder = os.environ.get("DLJAX_DATA") or pooch.os_cache("dljax")
-    return Path(folder).expanduser()
+    return Path(os.path.expanduser(folder))
 
 
 def read_files(name: str, dataset: Dataset, root: Path, download: bool) -> dict[str, bytes]:

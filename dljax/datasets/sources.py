@@ -49,7 +49,7 @@ def load(
     dataset = DATASETS[name]
     if not dataset.files:
         return _load_bundled(name, dataset)
-    root = default_folder() if data_dir is None else Path(data_dir).expanduser()
+    root = default_folder() if data_dir is None else Path(os.path.expanduser(data_dir))
     return _parse_images(dataset, read_files(name, dataset, root, download))
 
 
