@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,22 @@ def test_a_users_own_problem_and_optimizer_take_one_option_each(folder, tmp_path
     assert "member-steps/s" in done.stderr
     assert "Traceback" not in done.stderr
     assert (folder / "runs" / "wine" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_an_interrupt_ends_at_once_with_130_and_leaves_nothing_behind(folder):
+    command = [sys.executable, "-m", "dljax.cli", "compare"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+    listen = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=listen
+    ) as run:
+        while "running" not in run.stderr.readline():
+            assert run.poll() is None
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=60) == 130
+        assert "interrupted; nothing was written." in run.stderr.read()
+    assert not (folder / "runs").exists()
 
 
 def test_list_names_problems_optimizers_and_data_sets(capsys):
