@@ -73,7 +73,7 @@ def digits_mlp(**_: Any) -> Problem:
         "digits-mlp",
         _classification(MLP(10, (128, 128)), scale=16.0),
         data,
-        _holdout("digits-mlp", data),
+        _holdout("digits-mlp", len(data["y"]), valid=0.2, test=0.2),
         batch_size=64,
         num_steps=400,
         eval_every=40,
@@ -97,7 +97,7 @@ def fashion_mnist_cnn(**where: Any) -> Problem:
 def breast_cancer_logistic(**_: Any) -> Problem:
     """569 tumours with 30 measurements, 2 classes; logistic regression on standardized inputs."""
     data = datasets.load("breast-cancer")
-    split = _holdout("breast-cancer-logistic", data)
+    split = _holdout("breast-cancer-logistic", len(data["y"]), valid=0.2, test=0.2)
     return Problem(
         "breast-cancer-logistic",
         supervised(
@@ -122,7 +122,7 @@ def diabetes_linear(
 ) -> Problem:
     """442 patients with 10 measurements, disease progression; linear regression, standardized."""
     data = datasets.load("diabetes")
-    split = _holdout("diabetes-linear", data)
+    split = _holdout("diabetes-linear", len(data["y"]), valid=0.2, test=0.2)
     metrics = {"squared_error": losses.squared_error, "absolute_error": losses.absolute_error}
     return Problem(
         f"diabetes-linear{suffix}",
@@ -204,8 +204,7 @@ def _idx_images(name: str, model: str, module: Any, target: float, **where: Any)
     data = datasets.load(name, **where)
     num_test = datasets.DATASETS[name].num_test
     num_train = len(data["y"]) - num_test
-    draw = partial(splits.holdout, rows=num_train, valid=1 / 6)
-    split = jax.jit(draw)(_split_key(f"{name}-{model}"))
+    split = _holdout(f"{name}-{model}", num_train, valid=1 / 6)
     test = splits.all_rows(num_test)
     return Problem(
         f"{name}-{model}",
@@ -236,9 +235,10 @@ def _split_key(name: str) -> jax.Array:
     return stream(jax.random.key(0), "split of " + name)
 
 
-def _holdout(name: str, data: Data) -> Split:
-    draw = partial(splits.holdout, rows=len(data["y"]), valid=0.2, test=0.2)
-    return jax.jit(draw)(_split_key(name))  # one program instead of forty small ones
+def _holdout(name: str, num_rows: int, **fractions: float) -> Split:
+    # one program instead of forty small ones; the rows are passed, or XLA sorts constants for long
+    draw = jax.jit(partial(splits.holdout, **fractions))
+    return draw(_split_key(name), splits.all_rows(num_rows))
 
 
 def _standardized(x: np.ndarray, train: Rows) -> np.ndarray:

@@ -57,7 +57,8 @@ def checked_problem(
             raise ValueError(f"goal must be 'min' or 'max', got {goal!r}.")
     if num_steps is not None:
         require("num_steps", num_steps, "[1, inf)")
-        every = eval_every or _default_eval_every(num_steps)
+        kept = problem.eval_every if num_steps % problem.eval_every == 0 else None
+        every = eval_every or kept or _default_eval_every(num_steps)
         problem = problem._replace(num_steps=num_steps, eval_every=every)
     if eval_every is not None:
         require("eval_every", eval_every, f"[1, {problem.num_steps}]")
