@@ -65,7 +65,7 @@ def page(summary: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
       pictures: SVG files `learning_curves` and `sensitivity`.
     """
     problem, seconds = summary["problem"], summary["seconds"]
-    title = f"{len(summary['optimizers'])} optimizers on {problem['name']}"
+    title = f"{wording.counted(summary)} on {problem['name']}"
     body = [
         f"<h1>{escape(title)}</h1>",
         _paragraph(wording.subject(summary) + ".", "lead"),

@@ -34,7 +34,7 @@ def table(summary: Mapping[str, Any]) -> Table:
     """
     lines = [wording.subject(summary), *wording.notes(summary), wording.machine(summary)]
     laid = Table(
-        title=Text(f"{summary['problem']['name']}: {len(summary['optimizers'])} optimizers"),
+        title=Text(f"{summary['problem']['name']}: {wording.counted(summary)}"),
         title_justify="left",
         title_style="bold",
         caption=Text("\n".join(["", *lines])),

@@ -102,6 +102,12 @@ def evidence(summary: Summary) -> str:
     return summary["evidence"] + (f": {meaning}" if meaning else "")
 
 
+def counted(summary: Summary) -> str:
+    """Returns the number of optimizers in words: `1 optimizer`, `7 optimizers`."""
+    number = len(summary["optimizers"])
+    return f"{number} optimizer{'s' if number != 1 else ''}"
+
+
 def subject(summary: Summary) -> str:
     """Returns one line on the problem and the horizon of every run."""
     problem, settings = summary["problem"], summary["settings"]
