@@ -257,7 +257,7 @@ def _first_line(error: BaseException) -> str:
 def _end(line: str, code: int) -> None:
     print(f"dljax: {line}", file=sys.stderr, flush=True)
     sys.stdout.flush()
-    # threads may still compile or run for a fictitious result: do not wait for them
+    # threads may still compile or run: do not wait for what nobody will read
     os._exit(code) if code == INTERRUPTED else sys.exit(code)
 
 

@@ -17,8 +17,8 @@ def configure(*, num_cpu_devices: int | None = None, cache: bool = True) -> list
 
     On a CPU every core becomes a device, so that members run side by side in independent
     programs. Compiled programs are kept in a folder of the user's, so that the same study starts
-    at once the next time. `XLA_FLAGS` gets an option that makes a member's bits independent of
-    the width.
+    at once the next time. `XLA_FLAGS` gets an option that makes a member's bits the same at all
+    widths but 1, whose last bits differ.
 
     Args:
       num_cpu_devices: CPU devices; `None` takes the cores this process may use, or what the user
