@@ -1,5 +1,7 @@
 """The few helpers on trees of arrays that jax and optax lack."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -28,3 +30,53 @@ def take_rows(data: Data, index: jax.Array) -> Data:
 def count_parameters(tree: PyTree) -> int:
     """Counts the numbers in `tree`; shapes suffice."""
     return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def aligned(grads: PyTree, tree: PyTree, *, shapes: bool = False) -> list[Any]:
+    """Returns the parts of `tree` that stand where the leaves of `grads` (`None` is one) stand.
+
+    Args:
+      grads: Gradients.
+      tree: Parameters, or statistics of them: subtrees may stand where `grads` has leaves.
+      shapes: Whether arrays at one place must have one shape.
+
+    Raises:
+      ValueError: If the trees differ, with the path at which they do.
+    """
+    is_none = lambda x: x is None  # noqa: E731
+    paths, structure = jax.tree_util.tree_flatten_with_path(grads, is_leaf=is_none)
+    try:
+        parts = structure.flatten_up_to(tree)
+    except (ValueError, TypeError):  # a list where a tuple was raises a TypeError
+        where = _first_difference(grads, tree)
+        raise ValueError(
+            f"the gradients must have the tree of the parameters, got another one at {where}."
+        ) from None
+    for (path, g), p in zip(paths, parts, strict=True):
+        if shapes and g is not None and jnp.shape(g) != jnp.shape(p):
+            raise ValueError(
+                f"each gradient must have the shape of its parameter, got {jnp.shape(g)} for "
+                f"{jnp.shape(p)} at {jax.tree_util.keystr(path) or 'the root'}."
+            )
+    return parts
+
+
+def _first_difference(tree: PyTree, other: PyTree, path: str = "") -> str:
+    """Returns the path of the first node whose children differ."""
+    children, others = (
+        {
+            jax.tree_util.keystr(key): child
+            for key, child in jax.tree_util.tree_flatten_with_path(
+                node, is_leaf=lambda x, node=node: x is not node
+            )[0]
+        }
+        for node in (tree, other)
+    )
+    if differing := sorted(set(children) ^ set(others)):
+        return path + differing[0]
+    if type(tree) is not type(other) or "" in children:
+        return path or "the root"
+    for key, child in children.items():
+        if jax.tree.structure(child) != jax.tree.structure(others[key]):
+            return _first_difference(child, others[key], path + key)
+    return path or "the root"

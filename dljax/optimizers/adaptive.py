@@ -12,8 +12,13 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from dljax.errors import require
-from dljax.optimizers.leafwise import leafwise, one_minus_power, require_learning_rate
+from dljax.optimizers.leafwise import (
+    checked_decay,
+    checked_eps,
+    checked_learning_rate,
+    leafwise,
+    one_minus_power,
+)
 
 
 class SquaredGradients(NamedTuple):
@@ -38,7 +43,7 @@ class Moments(NamedTuple):
 
 def adagrad(
     learning_rate: optax.ScalarOrSchedule, *, eps: ArrayLike = 1e-16
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Adagrad, diagonal form; Duchi, Hazan & Singer 2011, JMLR 12, fig. 1 with eps in the root.
 
         G = G + g^2
@@ -49,8 +54,8 @@ def adagrad(
       eps: Added under the root, > 0, in units of the squared gradient. The default only keeps a
         parameter whose gradient has always been zero where it is: G starts at 0 and never shrinks.
     """
-    require_learning_rate(learning_rate)
-    require("eps", eps, "(0, inf)")
+    checked_learning_rate(learning_rate)
+    eps = checked_eps("eps", eps)
 
     def init(p):
         return SquaredGradients(G=jnp.zeros_like(p))
@@ -62,7 +67,9 @@ def adagrad(
     return leafwise(init, update, learning_rate)
 
 
-def adadelta(*, decay: ArrayLike = 0.95, eps: ArrayLike = 1e-6) -> optax.GradientTransformation:
+def adadelta(
+    *, decay: ArrayLike = 0.95, eps: ArrayLike = 1e-6
+) -> optax.GradientTransformationExtraArgs:
     """Adadelta, which has no learning rate; Zeiler 2012, arXiv:1212.5701, algorithm 1.
 
         G = decay G + (1 - decay) g^2
@@ -75,8 +82,8 @@ def adadelta(*, decay: ArrayLike = 0.95, eps: ArrayLike = 1e-6) -> optax.Gradien
         `H` grows, so it is what there is to tune. The default is the paper's, which already
         stands inside the root: do not square it (with 1e-12 the parameters hardly move).
     """
-    require("decay", decay, "[0, 1)")
-    require("eps", eps, "(0, inf)")
+    decay = checked_decay("decay", decay)
+    eps = checked_eps("eps", eps)
 
     def init(p):
         return SquaredSteps(G=jnp.zeros_like(p), H=jnp.zeros_like(p))
@@ -92,7 +99,7 @@ def adadelta(*, decay: ArrayLike = 0.95, eps: ArrayLike = 1e-6) -> optax.Gradien
 
 def rmsprop(
     learning_rate: optax.ScalarOrSchedule, *, decay: ArrayLike = 0.9, eps: ArrayLike = 1e-16
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """RMSprop; Tieleman & Hinton 2012, "Neural networks for machine learning", lecture 6.5.
 
         G = decay G + (1 - decay) g^2
@@ -104,9 +111,9 @@ def rmsprop(
       eps: Added under the root, > 0, in units of the squared gradient; the default is the square
         of the usual 1e-8 outside it.
     """
-    require_learning_rate(learning_rate)
-    require("decay", decay, "[0, 1)")
-    require("eps", eps, "(0, inf)")
+    checked_learning_rate(learning_rate)
+    decay = checked_decay("decay", decay)
+    eps = checked_eps("eps", eps)
 
     def init(p):
         return SquaredGradients(G=jnp.zeros_like(p))
@@ -124,7 +131,7 @@ def adam(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-16,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Adam, eps inside the root, uncorrected; Kingma & Ba 2015, arXiv:1412.6980, section 2, end.
 
         m = b1 m + (1 - b1) g
@@ -138,10 +145,10 @@ def adam(
       eps: Added under the root, > 0, in units of the squared gradient; the default is the square
         of the usual 1e-8 outside it.
     """
-    require_learning_rate(learning_rate)
-    require("b1", b1, "[0, 1)")
-    require("b2", b2, "[0, 1)")
-    require("eps", eps, "(0, inf)")
+    checked_learning_rate(learning_rate)
+    b1 = checked_decay("b1", b1)
+    b2 = checked_decay("b2", b2)
+    eps = checked_eps("eps", eps)
 
     def init(p):
         return Moments(m=jnp.zeros_like(p), v=jnp.zeros_like(p))

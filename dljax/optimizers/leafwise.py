@@ -7,8 +7,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jax.typing import ArrayLike
 
+from dljax import trees
 from dljax.errors import require
 from dljax.types import PyTree
 
@@ -18,8 +20,8 @@ class RuleState(NamedTuple):
 
     Attributes:
       count: Updates applied so far, int32[].
-      stats: Statistics of the rule: a `NamedTuple` whose fields are trees shaped like the
-        parameters. A field `shift`, where there is one, is what `eval_params` adds.
+      stats: Statistics of the rule: a `NamedTuple` whose fields are trees like the parameters. A
+        field `shift`, where there is one, is what `eval_params` adds to the parameters.
     """
 
     count: jax.Array
@@ -30,12 +32,17 @@ def leafwise(
     init: Callable[[jax.Array], Any],
     update: Callable[..., tuple[jax.Array, Any]],
     learning_rate: optax.ScalarOrSchedule | Callable[[jax.Array], Any] = 1.0,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Applies a rule for one array to every array of a tree.
 
+    The rule computes in float32 at least, whatever the parameters are; its statistics stay so, and
+    its updates are cast back. A complex array is the pair of its real and imaginary parts: the
+    rule sees real[2, ...], and its statistics of that shape are kept as complex ones. A leaf that
+    is `None`, or whose gradient is, is left alone.
+
     Args:
-      init: `init(p) -> s`, the statistics of one parameter array: a `NamedTuple` of arrays shaped
-        like `p`. They are kept in float32 at least.
+      init: `init(p) -> s`, the statistics of one parameter array: a `NamedTuple` of arrays, or of
+        trees of arrays, of any shapes.
       update: `update(g, s, p, t, learning_rate) -> (u, s)`: from the gradient `g`, the statistics
         and the parameters (`None` where optax is given none) at step `t` = 1, 2, ... (int32[])
         to the update that is added to `p`, and the new statistics.
@@ -43,7 +50,7 @@ def leafwise(
         applied so far, from 0; the rule is given what it returns.
 
     Returns:
-      The transformation; its updates have the dtypes of the gradients.
+      The transformation; its updates have the dtypes of the gradients. It ignores extra arguments.
     """
     stats_type = type(jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.float32)))
 
@@ -51,51 +58,39 @@ def leafwise(
         columns = ([row[i] for row in rows] for i in range(len(stats_type._fields)))
         return stats_type(*(tree.unflatten(column) for column in columns))
 
-    def init_fn(params: PyTree) -> RuleState:
-        leaves, tree = jax.tree.flatten(params)
-        rows = [init(jnp.asarray(p, _wide(p))) for p in leaves]
-        return RuleState(jnp.zeros([], jnp.int32), by_field(tree, rows))
+    def init_leaf(p):
+        if p is None:
+            return [None] * len(stats_type._fields)
+        return [_kept(field, p) for field in init(_parts(p))]
 
-    def update_fn(grads: PyTree, state: RuleState, params: PyTree = None):
-        gs, tree = jax.tree.flatten(grads)
-        columns = [tree.flatten_up_to(field) for field in state.stats]
-        ps = [None] * len(gs) if params is None else tree.flatten_up_to(params)
+    def init_fn(params: PyTree) -> RuleState:
+        leaves, tree = jax.tree.flatten(params, is_leaf=_is_none)
+        return RuleState(jnp.zeros([], jnp.int32), by_field(tree, [init_leaf(p) for p in leaves]))
+
+    def update_leaf(g, row, p, t, rate):
+        s = stats_type(*(_rule_sees(field, g) for field in row))
+        u, s = update(_parts(g), s, None if p is None else _parts(p), t, rate)
+        u = _kept(u, g)
+        chex.assert_equal_shape([u, g])
+        keep = lambda new, old: jnp.asarray(_kept(new, g), old.dtype)  # noqa: E731
+        return jnp.asarray(u, jnp.result_type(g)), list(jax.tree.map(keep, list(s), row))
+
+    def update_fn(grads: PyTree, state: RuleState, params: PyTree = None, **extra_args):
+        del extra_args
+        gs, tree = jax.tree.flatten(grads, is_leaf=_is_none)
+        columns = [trees.aligned(grads, field) for field in state.stats]
+        ps = [None] * len(gs) if params is None else trees.aligned(grads, params, shapes=True)
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
         t = optax.safe_increment(state.count)
         us, rows = [], []
         for i, (g, p) in enumerate(zip(gs, ps, strict=True)):
-            s = stats_type(*(column[i] for column in columns))
-            u, s = update(jnp.asarray(g, _wide(g)), s, p, t, rate)
-            chex.assert_equal_shape([u, g])
-            us.append(jnp.asarray(u, jnp.result_type(g)))
-            rows.append([jnp.asarray(x, _wide(g)) for x in s])
+            row = [column[i] for column in columns]
+            u, row = (None, row) if g is None else update_leaf(g, row, p, t, rate)
+            us.append(u)
+            rows.append(row)
         return tree.unflatten(us), RuleState(t, by_field(tree, rows))
 
-    return optax.GradientTransformation(init_fn, update_fn)
-
-
-def eval_params(opt_state: PyTree, params: PyTree) -> PyTree:
-    """Returns the parameters to evaluate and to save, given those the optimizer carries.
-
-    They are `params` itself but for optimizers that carry a shifted point, such as `nag`, whose
-    state stores the `shift` from there to the weights W. Per leaf under `optax.masked` and
-    `optax.partition`; chains and wrappers are searched through.
-
-    Args:
-      opt_state: State of any optax transformation.
-      params: The parameters that `opt_state` belongs to.
-    """
-    is_rule = lambda s: isinstance(s, RuleState)  # noqa: E731
-    is_masked = lambda s: isinstance(s, optax.MaskedNode)  # noqa: E731
-    for state in jax.tree.leaves(opt_state, is_leaf=is_rule):
-        if is_rule(state) and hasattr(state.stats, "shift"):
-            params = jax.tree.map(
-                lambda shift, p: p if is_masked(shift) else jnp.asarray(p + shift, p.dtype),
-                state.stats.shift,
-                params,
-                is_leaf=is_masked,
-            )
-    return params
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
 def one_minus_power(b: ArrayLike, t: jax.Array) -> jax.Array:
@@ -109,11 +104,56 @@ def one_minus_power(b: ArrayLike, t: jax.Array) -> jax.Array:
     return jnp.where(b > 0, -jnp.expm1(t * jnp.log(positive)), 1.0)
 
 
-def require_learning_rate(learning_rate: optax.ScalarOrSchedule) -> None:
-    """Raises a `ValueError` unless the learning rate is >= 0, traced or a schedule."""
+def checked_learning_rate(learning_rate: optax.ScalarOrSchedule) -> optax.ScalarOrSchedule:
+    """Returns the learning rate; raises a `ValueError` unless >= 0, traced or a schedule."""
     if not callable(learning_rate):
         require("learning_rate", learning_rate, "[0, inf)")
+    return learning_rate
 
 
-def _wide(x: ArrayLike) -> jnp.dtype:
-    return jnp.promote_types(jnp.result_type(x), jnp.float32)
+def checked_decay(name: str, b: ArrayLike) -> ArrayLike:
+    """Returns a decay in [0, 1); raises a `ValueError` where a concrete one is not.
+
+    `optax.inject_hyperparams` casts numbers to the dtype of the parameters, and in bfloat16 0.999
+    is 1: a traced 1 is taken for the largest float32 below, so that a corrected average is the
+    plain mean instead of 0 / 0.
+    """
+    require(name, b, "[0, 1)")
+    return jnp.where(b < 1, _wide(b), 1 - 2.0**-24) if isinstance(b, jax.Array) else b
+
+
+def checked_eps(name: str, eps: ArrayLike) -> ArrayLike:
+    """Returns a number > 0; raises a `ValueError` where a concrete one is not.
+
+    A traced 0 (what float16 makes of 1e-16, see `checked_decay`) is taken for the smallest normal
+    float32, so that a gradient of zero still gives an update of zero.
+    """
+    require(name, eps, "(0, inf)")
+    tiny = jnp.finfo(jnp.float32).tiny
+    return jnp.maximum(_wide(eps), tiny) if isinstance(eps, jax.Array) else eps
+
+
+def _parts(x: ArrayLike) -> jax.Array:
+    """Returns what a rule sees of an array: float32 at least, complex[...] as real[2, ...]."""
+    x = _wide(x)
+    return jnp.stack([x.real, x.imag]) if jnp.iscomplexobj(x) else x
+
+
+def _kept(statistics: PyTree, like: ArrayLike) -> PyTree:
+    """Undoes `_parts` for what has the shape of a complex parameter's parts."""
+    if not jnp.iscomplexobj(like):
+        return statistics
+    shape = (2, *jnp.shape(like))
+    return jax.tree.map(lambda x: lax.complex(*x) if x.shape == shape else x, statistics)
+
+
+def _rule_sees(statistics: PyTree, like: ArrayLike) -> PyTree:
+    return jax.tree.map(_parts, statistics) if jnp.iscomplexobj(like) else statistics
+
+
+def _wide(x: ArrayLike) -> jax.Array:
+    return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
+
+
+def _is_none(x: PyTree) -> bool:
+    return x is None

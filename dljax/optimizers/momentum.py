@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from dljax.errors import require
-from dljax.optimizers.leafwise import leafwise, require_learning_rate
+from dljax.optimizers.leafwise import checked_decay, checked_learning_rate, leafwise
 
 
 class NoStatistics(NamedTuple):
@@ -28,7 +27,7 @@ class ShiftedAccumulator(NamedTuple):
     shift: jax.Array  # W - theta: the learning rate applied last, times b a
 
 
-def sgd(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+def sgd(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformationExtraArgs:
     """Stochastic gradient descent; Robbins & Monro 1951, Ann. Math. Statist. 22.
 
         u = -learning_rate g
@@ -36,7 +35,7 @@ def sgd(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     Args:
       learning_rate: Step size, >= 0; a schedule sees 0 first.
     """
-    require_learning_rate(learning_rate)
+    checked_learning_rate(learning_rate)
 
     def init(p):
         return NoStatistics()
@@ -49,7 +48,7 @@ def sgd(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
 
 def momentum(
     learning_rate: optax.ScalarOrSchedule, *, b: ArrayLike = 0.9
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Momentum (Polyak 1964); Sutskever et al. 2013, ICML, eq. 1-2, the learning rate outside `a`.
 
         a = b a + g
@@ -60,8 +59,8 @@ def momentum(
         that the step along a constant gradient grows to learning_rate / (1 - b).
       b: Decay of `a`, in [0, 1), per step. The default averages over about ten steps.
     """
-    require_learning_rate(learning_rate)
-    require("b", b, "[0, 1)")
+    checked_learning_rate(learning_rate)
+    b = checked_decay("b", b)
 
     def init(p):
         return Accumulator(a=jnp.zeros_like(p))
@@ -75,7 +74,7 @@ def momentum(
 
 def nag(
     learning_rate: optax.ScalarOrSchedule, *, b: ArrayLike = 0.9
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Nesterov's accelerated gradient (Nesterov 1983); Sutskever et al. 2013, ICML, eq. 3-4.
 
         a = b a + g(W - learning_rate b a)
@@ -95,8 +94,8 @@ def nag(
       learning_rate: Step size, >= 0; a schedule sees 0 first, and is also asked for the step ahead.
       b: Decay of `a`, in [0, 1), per step. The default averages over about ten steps.
     """
-    require_learning_rate(learning_rate)
-    require("b", b, "[0, 1)")
+    checked_learning_rate(learning_rate)
+    b = checked_decay("b", b)
 
     def now_and_next(count):
         if callable(learning_rate):
