@@ -1,6 +1,6 @@
 """A training run is a pure function of scalars, so every axis of a study is a batch axis."""
 
-from dljax import datasets, losses, modules, optimizers, problems
+from dljax import datasets, losses, modules, optimizers, problems, schedules
 from dljax.comparison import Comparison, compare
 from dljax.datasets import check
 from dljax.errors import DataError
@@ -46,6 +46,7 @@ __all__ = [
     "problems",
     "run",
     "run_until",
+    "schedules",
     "stream",
     "study",
     "supervised",

@@ -9,9 +9,9 @@ ROOT = Path(dljax.__file__).parent
 FLOORS = {
     **dict.fromkeys(("types", "errors", "keys", "trees", "startup", "progress"), (0, "both")),
     **dict.fromkeys(("optimizers", "losses", "splits", "models", "modules"), (1, "learning")),
-    **dict.fromkeys(("functions",), (1, "learning")),
+    **dict.fromkeys(("functions", "schedules"), (1, "learning")),
     "populations": (1, "populations"),
-    **dict.fromkeys(("tasks", "datasets", "batches"), (2, "learning")),
+    **dict.fromkeys(("tasks", "datasets", "batches", "curvature", "kronecker"), (2, "learning")),
     **dict.fromkeys(("training", "stopping", "problems"), (3, "learning")),
     "studies": (3, "populations"),
     "comparison": (4, "both"),
