@@ -1,0 +1,90 @@
+"""Adafactor: a second moment of rows and columns instead of one for every parameter."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from dljax.errors import require
+from dljax.optimizers.adam_variants import given
+from dljax.optimizers.leafwise import checked_eps, checked_learning_rate, leafwise
+
+
+class FactoredSquares(NamedTuple):
+    """Statistics of `adafactor`: `R` and `C` of arrays with rows and columns, else `V`; `()` else.
+
+    Attributes:
+      R: Means over time of the squared gradients, summed over the columns; f[..., rows].
+      C: The same, summed over the rows; f[..., columns].
+      V: Means over time of the squared gradients, shaped like the parameters.
+    """
+
+    R: jax.Array | tuple[()]
+    C: jax.Array | tuple[()]
+    V: jax.Array | tuple[()]
+
+
+def adafactor(
+    learning_rate: optax.ScalarOrSchedule,
+    *,
+    clip: ArrayLike = 1.0,
+    power: ArrayLike = 0.8,
+    eps1: ArrayLike = 1e-30,
+    eps2: ArrayLike = 1e-3,
+) -> optax.GradientTransformationExtraArgs:
+    """Adafactor; Shazeer & Stern 2018, arXiv:1804.04235, algorithms 4 (factored) and 5 (vectors).
+
+        b = 1 - t^(-power)
+        R = b R + (1 - b) (g^2 + eps1) summed over the columns
+        C = b C + (1 - b) (g^2 + eps1) summed over the rows
+        V = R C / (R summed over the rows), for a vector b V + (1 - b) (g^2 + eps1)
+        d = g / sqrt(V)
+        u = -learning_rate max(eps2, rms(p)) d / max(1, rms(d) / clip)
+
+    Rows and columns are the last two axes; those before them number matrices, and rms is over the
+    whole array. There is no momentum, as in the paper's proposal.
+
+    Args:
+      learning_rate: Step over rms(p), the paper's rho, >= 0; a schedule sees 0 first. The paper's
+        is min(0.01, 1 / sqrt(t)).
+      clip: Largest rms of the direction `d`, > 0.
+      power: How the memory grows with the steps, >= 0; with 1, `b` gives the mean over all steps.
+      eps1: Added to the squared gradient, > 0, in its units.
+      eps2: Least rms(p) that counts, > 0, so that parameters of zero can leave it.
+    """
+    checked_learning_rate(learning_rate)
+    clip, eps1 = checked_eps("clip", clip), checked_eps("eps1", eps1)
+    eps2 = checked_eps("eps2", eps2)
+    require("power", power, "[0, inf)")
+
+    def init(p):
+        if p.ndim < 2:
+            return FactoredSquares(R=(), C=(), V=jnp.zeros_like(p))
+        rows, columns = p.shape[:-1], p.shape[:-2] + p.shape[-1:]
+        return FactoredSquares(R=jnp.zeros(rows, p.dtype), C=jnp.zeros(columns, p.dtype), V=())
+
+    def update(g, s, p, t, learning_rate):
+        b = 1 - t ** (-power)
+        square = g**2 + eps1
+        if g.ndim < 2:
+            R, C, V = (), (), b * s.V + (1 - b) * square
+            d = g / jnp.sqrt(V)
+        else:
+            R = b * s.R + (1 - b) * square.sum(axis=-1)
+            C = b * s.C + (1 - b) * square.sum(axis=-2)
+            V = ()
+            share = R / R.sum(axis=-1, keepdims=True)  # R C alone can underflow
+            d = g / jnp.sqrt(share[..., :, None] * C[..., None, :])
+        d = d / jnp.maximum(1, _rms(d) / clip)
+        size = jnp.maximum(eps2, _rms(given("adafactor", p)))
+        return -learning_rate * size * d, FactoredSquares(R, C, V)
+
+    return leafwise(init, update, learning_rate)
+
+
+def _rms(x: jax.Array) -> jax.Array:
+    """Returns the root of the mean square of all entries, with the slope 0 at 0."""
+    square = jnp.sum(x**2) / max(x.size, 1)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
