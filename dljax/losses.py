@@ -7,6 +7,10 @@ from jax.typing import ArrayLike
 
 from dljax.errors import require
 
+# A loss that is the negative log-likelihood -log p(y | f) of its outputs f has a Fisher matrix of
+# the outputs, F = E_y [grad_f l grad_f l^T] with y ~ p(y | f). A root of it is a function
+# `root(f, z) -> B z`, linear in z and shaped like f, with B B^T = F for every example.
+
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Negative log-likelihood of the class, -log softmax(logits)[label].
@@ -82,6 +86,36 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     # NaN logits have no likeliest class: their accuracy is NaN, not that of class 0
     known = jnp.isfinite(logits).reshape(labels.shape[0], -1).all(axis=1)
     return jnp.where(known, (guess == labels).astype(jnp.float32), jnp.nan)
+
+
+def _softmax_root(logits: jax.Array, z: jax.Array) -> jax.Array:
+    """Root of F = diag(p) - p p^T, the Fisher matrix of `cross_entropy`: B = diag(q) - p q^T."""
+    p = jax.nn.softmax(logits)
+    q = jnp.sqrt(p)
+    return q * z - p * (q * z).sum(axis=-1, keepdims=True)
+
+
+def _logistic_root(logits: jax.Array, z: jax.Array) -> jax.Array:
+    """Root of p (1 - p), the Fisher information of `binary_cross_entropy`."""
+    return jnp.sqrt(jax.nn.sigmoid(logits) * jax.nn.sigmoid(-logits)) * z
+
+
+def _gaussian_root(outputs: jax.Array, z: jax.Array) -> jax.Array:
+    """Root of 2: `squared_error` is the -log-likelihood of a normal of variance 1/2."""
+    return jnp.sqrt(2.0).astype(z.dtype) * z
+
+
+def _laplace_root(outputs: jax.Array, z: jax.Array) -> jax.Array:
+    """Root of 1: `absolute_error` is the -log-likelihood of a Laplace distribution of scale 1."""
+    return z
+
+
+FISHER_ROOTS = {
+    cross_entropy: _softmax_root,
+    binary_cross_entropy: _logistic_root,
+    squared_error: _gaussian_root,
+    absolute_error: _laplace_root,
+}
 
 
 def _one_output(outputs: jax.Array, targets: jax.Array) -> jax.Array:

@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import jax
 
+from dljax.losses import FISHER_ROOTS
 from dljax.models import Model
 from dljax.types import Batch, Metrics, Variables
 
 
 class Task(NamedTuple):
-    """Four pure functions.
+    """Four pure functions, and a fifth where the loss is a negative log-likelihood.
 
     Attributes:
       init: `init(key, batch) -> variables`, with the trained parameters under "params"; `batch`
@@ -19,12 +20,15 @@ class Task(NamedTuple):
         variables)`, whose keywords mean what they mean in `Model.apply`.
       loss: `loss(outputs, batch) -> float[B]`, what training lowers, of each example.
       measure: `measure(outputs, batch) -> {name: float[B]}`, what evaluations average.
+      fisher_root: `fisher_root(outputs, z) -> B z`, shaped like `outputs` and linear in `z`, with
+        B B^T the Fisher matrix of each example's outputs; natural gradients need it.
     """
 
     init: Callable[[jax.Array, Batch], Variables]
     predict: Callable[..., tuple[Any, Variables]]
     loss: Callable[[Any, Batch], jax.Array]
     measure: Callable[[Any, Batch], Metrics]
+    fisher_root: Callable[[Any, Any], Any] | None = None
 
 
 def supervised(
@@ -33,6 +37,7 @@ def supervised(
     metrics: Mapping[str, Callable[[Any, jax.Array], jax.Array]] | None = None,
     *,
     inputs: Callable[[Batch], Any] = lambda batch: batch["x"],
+    fisher_root: Callable[[Any, Any], Any] | None = None,
 ) -> Task:
     """Learns `batch["y"]` from the inputs.
 
@@ -42,6 +47,8 @@ def supervised(
       metrics: Further measures by name, each like `loss`; "loss" itself is always measured.
       inputs: Picks the model's input from a batch, and scales it where that is needed: data stay
         as they are stored, and are never copied for a member.
+      fisher_root: See `Task`; `None` takes that of the losses of `dj.losses` that are negative
+        log-likelihoods (all but `huber`).
     """
     measures = {"loss": loss, **(metrics or {})}
 
@@ -54,4 +61,8 @@ def supervised(
     def measure(outputs, batch):
         return {name: f(outputs, batch["y"]) for name, f in measures.items()}
 
-    return Task(init, predict, lambda outputs, batch: loss(outputs, batch["y"]), measure)
+    def task_loss(outputs, batch):
+        return loss(outputs, batch["y"])
+
+    root = FISHER_ROOTS.get(loss) if fisher_root is None else fisher_root
+    return Task(init, predict, task_loss, measure, root)

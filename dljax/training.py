@@ -10,9 +10,10 @@ import optax
 
 from dljax import trees
 from dljax.batches import batches
+from dljax.curvature import Local, extra_args
 from dljax.errors import require
 from dljax.keys import stream
-from dljax.optimizers import eval_params
+from dljax.optimizers import eval_params, gradient_equivalents
 from dljax.splits import Split
 from dljax.tasks import Task
 from dljax.types import Batch, Data, Metrics, Variables
@@ -72,7 +73,9 @@ def trainer(
 
     Args:
       task: What is learnt.
-      optimizer: Any optax transformation; it is offered `value`, `grad` and `value_fn`.
+      optimizer: Any optax transformation; it is offered the extra arguments `value` and `grad`
+        of the batch, and the functions of `dljax.curvature.extra_args`: `value_fn`, `grad_fn`,
+        `hvp_fn`, `gauss_newton_vp`, `fisher_vp`, `fisher_diagonal_fn` and `kronecker_fn`.
       data: Arrays [N, ...]; or, for a task without a data set, `data(key) -> batch`, which
         draws a batch.
       split: Which rows train and which are evaluated; all rows train where it is `None`.
@@ -100,20 +103,34 @@ def trainer(
         batch, weight, mask = source.fetch(rows)
         dropout = stream(state.key, "dropout", state.slot)
 
-        def mean_loss(params):
+        def predicted(params):
             variables = {**state.variables, "params": params}
-            outputs, variables = task.predict(variables, batch, key=dropout, train=True, mask=mask)
-            return _batch_mean(task.loss(outputs, batch), weight, mask), variables
+            return task.predict(variables, batch, key=dropout, train=True, mask=mask)
+
+        def output_loss(outputs):
+            return _batch_mean(task.loss(outputs, batch), weight, mask)
+
+        def mean_loss(params):
+            outputs, variables = predicted(params)
+            return output_loss(outputs), variables
+
+        def outputs_of_row(params, b):
+            row = jax.tree.map(lambda x: x[b][None], batch)
+            return task.predict({**state.variables, "params": params}, row)[0]
 
         params = state.variables["params"]
         (loss, variables), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
-        updates, opt_state = optimizer.update(
-            grads,
-            state.opt_state,
+        local = Local(
             params,
-            value=loss,
-            grad=grads,
-            value_fn=lambda params: mean_loss(params)[0],
+            lambda params: predicted(params)[0],
+            output_loss,
+            outputs_of_row,
+            _share(batch, weight, mask),
+            task.fisher_root,
+            stream(state.key, "fisher", state.slot),
+        )
+        updates, opt_state = optimizer.update(
+            grads, state.opt_state, params, value=loss, grad=grads, **extra_args(local)
         )
         variables = {**variables, "params": optax.apply_updates(params, updates)}
         new = state._replace(variables=variables, opt_state=opt_state)
@@ -148,7 +165,8 @@ def run(
     Returns:
       The last state and the history: what `fit.evaluate` measures, float[E] with
       E = num_steps // eval_every + 1 rows, the first before any step, NaN after divergence;
-      "step" of each row, int32[E]; and "diverged_at", int32[].
+      "step" of each row, int32[E], and "cost", what it took until then in gradients of a batch
+      (`dj.optimizers.gradient_equivalents`), float32[E]; and "diverged_at", int32[].
     """
     eval_every = checked_rounds(num_steps, eval_every)
 
@@ -167,6 +185,15 @@ def _batch_mean(losses: jax.Array, weight: jax.Array | None, mask: jax.Array | N
     chex.assert_equal_shape([losses, mask])
     # where, not a product: a padded row may be infinitely wrong
     return jnp.where(mask > 0, weight * losses, 0.0).sum() / jnp.maximum(mask.sum(), 1)
+
+
+def _share(batch: Batch, weight: jax.Array | None, mask: jax.Array | None) -> jax.Array | None:
+    """Weight of each row in `_batch_mean`, float[B]."""
+    if mask is None:
+        rows = jax.tree.leaves(batch)
+        return jnp.full(len(rows[0]), 1 / len(rows[0])) if rows else None
+    # in the widest float there is: 1 / 3 of float32 would be all that float64 outputs get
+    return jnp.asarray(weight, jnp.result_type(float)) / jnp.maximum(mask.sum(), 1)
 
 
 def advance(fit: Trainer, state: TrainState, num_slots: int) -> TrainState:
@@ -193,6 +220,7 @@ def history_row(fit: Trainer, state: TrainState) -> Metrics:
     diverged = state.diverged_at >= 0
     return {
         "step": state.slot,
+        "cost": gradient_equivalents(state.opt_state, state.slot),
         **{name: jnp.where(diverged, jnp.nan, value) for name, value in metrics.items()},
     }
 

@@ -24,17 +24,28 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps float[B, H, W, C] to float[B, H, W, F]; "kernel" is float[h, w, C, F]."""
-        h, w = self.kernel
-        *_, height, width, channels = x.shape
-        kernel = self.param(
-            "kernel", nn.initializers.lecun_normal(), (h, w, channels, self.features)
-        )
+        shape = (*self.kernel, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        x = jnp.pad(x, ((0, 0), (h // 2, h // 2), (w // 2, w // 2), (0, 0)))
-        patches = [x[:, i : i + height, j : j + width] for i in range(h) for j in range(w)]
-        return jnp.concatenate(patches, axis=-1) @ kernel.reshape(-1, self.features) + bias.reshape(
-            1, 1, 1, -1
-        )
+        y = patches(x, self.kernel) @ kernel.reshape(-1, self.features)
+        return y + bias.reshape(1, 1, 1, -1)
+
+
+def patches(x: jax.Array, kernel: tuple[int, int]) -> jax.Array:
+    """Cuts out what a kernel sees at each place, zeros around the image.
+
+    Args:
+      x: float[B, H, W, C].
+      kernel: Height h and width w, both odd.
+
+    Returns:
+      float[B, H, W, h w C], in the order of a kernel float[h, w, C, F].
+    """
+    h, w = kernel
+    *_, height, width, _ = x.shape
+    x = jnp.pad(x, ((0, 0), (h // 2, h // 2), (w // 2, w // 2), (0, 0)))
+    seen = [x[:, i : i + height, j : j + width] for i in range(h) for j in range(w)]
+    return jnp.concatenate(seen, axis=-1)
 
 
 def max_pool(x: jax.Array) -> jax.Array:
