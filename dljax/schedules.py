@@ -173,7 +173,7 @@ def one_cycle(
 ) -> Schedule:
     """One cycle up and down, then far down; Smith & Topin 2018, arXiv:1708.07120.
 
-    Straight lines through the points
+    In straight lines:
 
         count / num_steps      0       peak    back    1
         rate / learning_rate   start   1       start   end
@@ -200,7 +200,7 @@ def warmup_stable_decay(
 ) -> Schedule:
     """Up, level, down (WSD); Hu et al. 2024, arXiv:2404.06395, section 4, with a straight decay.
 
-    Straight lines through the points
+    In straight lines:
 
         count / num_steps      0   warm   stable   1
         rate / learning_rate   0   1      1        end
@@ -217,19 +217,15 @@ def warmup_stable_decay(
 
 
 def from_epochs(f: Callable[[jax.Array], ArrayLike], steps_per_epoch: ArrayLike) -> Schedule:
-    """Turns `f` of the epochs gone by, float[...], into a schedule; any schedule here is such an f.
+    """Turns f of the epochs gone by, float[...], into a schedule; each schedule here is such an f.
 
-    Args:
-      f: Takes fractions of epochs.
-      steps_per_epoch: Updates of an epoch, > 0.
+    There are `steps_per_epoch` updates to an epoch, > 0.
     """
     require("steps_per_epoch", steps_per_epoch, "(0, inf)")
     return lambda count: f(count / steps_per_epoch)
 
 
-def _lines(
-    learning_rate: ArrayLike, num_steps: ArrayLike, at: Sequence, parts: Sequence
-) -> Schedule:
+def _lines(learning_rate: ArrayLike, num_steps: ArrayLike, at: tuple, parts: tuple) -> Schedule:
     """Goes in straight lines through parts of the learning rate at fractions of the run."""
     require("learning_rate", learning_rate, "[0, inf)")
     require("num_steps", num_steps, "(0, inf)")

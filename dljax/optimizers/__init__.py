@@ -11,7 +11,6 @@ from dljax.optimizers.layerwise import lamb, lars
 from dljax.optimizers.leafwise import leafwise
 from dljax.optimizers.matrix import muon
 from dljax.optimizers.momentum import momentum, nag, sgd
-from dljax.optimizers.plateau import reduce_on_plateau
 from dljax.optimizers.regularization import (
     by_path,
     coupled_l2,
@@ -60,7 +59,6 @@ __all__ = [
     "newton_cg",
     "proximal_l1",
     "radam",
-    "reduce_on_plateau",
     "rmsprop",
     "sam",
     "sam_alternating",
