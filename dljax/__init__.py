@@ -8,6 +8,7 @@ from dljax.keys import stream
 from dljax.models import Model, flat_lecun, linen_model, nnx_model
 from dljax.populations import population
 from dljax.problems import Problem, Target
+from dljax.range_test import learning_rate_range
 from dljax.splits import Rows, Split, bootstrap, holdout, kfold
 from dljax.startup import configure
 from dljax.stopping import run_until
@@ -37,6 +38,7 @@ __all__ = [
     "flat_lecun",
     "holdout",
     "kfold",
+    "learning_rate_range",
     "linen_model",
     "losses",
     "modules",

@@ -12,7 +12,7 @@ FLOORS = {
     **dict.fromkeys(("functions", "schedules"), (1, "learning")),
     "populations": (1, "populations"),
     **dict.fromkeys(("tasks", "datasets", "batches", "curvature", "kronecker"), (2, "learning")),
-    **dict.fromkeys(("training", "stopping", "problems"), (3, "learning")),
+    **dict.fromkeys(("training", "stopping", "problems", "range_test"), (3, "learning")),
     "studies": (3, "populations"),
     "comparison": (4, "both"),
     "cli": (5, "both"),
