@@ -59,7 +59,7 @@ def newton_cg(
     learning_rate: optax.ScalarOrSchedule = 1.0,
     *,
     damping: ArrayLike = 0.0,
-    tolerance: ArrayLike = 0.5,
+    tolerance: ArrayLike = 0.1,
     max_iterations: int = 50,
     max_halvings: int = 10,
 ) -> optax.GradientTransformationExtraArgs:
@@ -206,6 +206,7 @@ def _second_order(
             along = lambda u: value_fn(optax.apply_updates(params, unravel(u)))  # noqa: E731
             start = along(jnp.zeros_like(d)) if value is None else value
             u, num_values = backtrack(along, start, rate, d, g, max_halvings)
+            num_values += value is None
         cost = state.cost + PRODUCT_COST * num_products + VALUE_COST * num_values
         count = optax.safe_increment(state.inner)
         return unravel(u), CostState(jnp.asarray(cost, jnp.float32), count)
