@@ -27,7 +27,7 @@ def curve(generator, speed, floor, diverged_at):
     loss *= 1 + 0.08 * generator.standard_normal(STEPS.size) * (1 - loss / 2.3)
     accuracy = 0.1 + 0.9 * np.clip(1 - loss / 2.3, 0, 1) ** 0.35
     lost = (diverged_at >= 0) & (diverged_at <= STEPS)
-    frame = {"step": STEPS}
+    frame = {"step": STEPS, "cost": STEPS.astype(float)}
     for part, gap in (("train", 0.9), ("valid", 1.0), ("test", 1.05)):
         frame[f"{part}_loss"] = np.where(lost, np.nan, loss * gap)
         right = np.clip(accuracy - 0.05 * (gap - 0.9), 0, 1)

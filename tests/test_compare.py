@@ -11,6 +11,7 @@ import pytest
 import small
 
 import dljax as dj
+from dljax.comparison import wording
 from dljax.comparison.space import LEARNING_RATES, points_of
 
 
@@ -277,3 +278,26 @@ def test_a_problem_whose_batches_are_drawn_is_compared_too():
     )
     final = found.results[found.results.step == 40]
     assert (final.test_loss < 1).all()
+
+
+def test_second_order_methods_are_compared_against_what_they_cost(tmp_path):
+    comparison = dj.compare(
+        "diabetes-linear",
+        ["sgd", "newton_cg"],
+        learning_rates=[0.1],
+        seeds=2,
+        tuning_seeds=1,
+        num_steps=10,
+        out=tmp_path / "run",
+        progress=False,
+    )
+    sgd, newton = comparison.summary["optimizers"]
+    assert sgd["gradients_per_step"] == 1
+    assert newton["gradients_per_step"] >= 1 + 2 + 1 / 3  # a product and a value at least
+    assert (tmp_path / "run" / "learning_curves_by_cost.png").is_file()
+    assert "gradients" in wording.columns(comparison.summary)[-2].header
+
+
+def test_an_optimizer_that_cannot_take_the_step_is_refused_before_anything_compiles():
+    with pytest.raises(ValueError, match=r"optimizer 'natural_gradient': .* fisher_vp"):
+        dj.compare("rosenbrock", ["natural_gradient"], progress=False)

@@ -156,3 +156,14 @@ def test_matplotlib_is_imported_only_to_draw_and_pyplot_never():
         source = path.read_text(encoding="utf-8")
         assert not re.search(r"^(import|from) matplotlib", source, re.MULTILINE)
         assert not re.search(r"(import|from) .*pyplot", source)
+
+
+def test_the_curves_over_cost_stand_where_the_runs_paid(digits):
+    results = digits.results.assign(
+        cost=digits.results["step"] * np.where(digits.results["optimizer"] == "adam", 3.0, 1.0)
+    )
+    curves = learning_curves(digits._replace(results=results), against="cost").axes[0]
+    lines = dict(zip([name for name, *_ in OPTIMIZERS], lines_of(curves, "None"), strict=True))
+    np.testing.assert_allclose(lines["adam"].get_xdata(), 3 * lines["sgd"].get_xdata())
+    np.testing.assert_allclose(lines["sgd"].get_xdata(), comparisons.STEPS)
+    assert curves.get_xlabel() == "cost, gradients of a batch"

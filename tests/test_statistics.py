@@ -37,6 +37,7 @@ def tidy(points, stage, argument="learning_rate"):
             "stage": stage,
             "seed": seed,
             "step": step,
+            "cost": 2.5 * step,
             "valid_loss": 1.0 if step == 0 else final if step == 20 else 0.75,
             "test_loss": 1.0 if step == 0 else final if step == 20 else 0.75,
             "diverged_at": 13 if np.isnan(final) else -1,
@@ -198,7 +199,9 @@ def test_the_summary_of_an_optimizer_is_that_of_its_runs():
         "median": [0.6, 0.2, None],
         "diverged": [0, 1, 2],
     }
-    assert entry["steps_to_target"] == {"median": 20.0, "hits": 2, "num_runs": 3}
+    reached = {"median": 20.0, "median_cost": 50.0, "hits": 2, "num_runs": 3}
+    assert entry["steps_to_target"] == reached
+    assert entry["gradients_per_step"] == 2.5
     assert (entry["argument"], entry["value"], entry["edge"]) == (["learning_rate"], [1.0], "")
     assert (entry["diverged"], entry["num_runs"]) == (0, 3)
     loss = entry["test"]["loss"]
@@ -212,7 +215,8 @@ def test_the_summary_of_a_diverged_optimizer_has_no_mean_and_says_so():
     runs = tidy({0.1: [0.2, np.nan, np.nan]}, "evaluation")
     entry = summarize_optimizer(pd.concat([tuning, runs], ignore_index=True), 0, PROBLEM)
     assert entry["test"]["loss"] == {"mean": None, "low": None, "high": None, "num_runs": 3}
-    assert entry["steps_to_target"] == {"median": None, "hits": 1, "num_runs": 3}
+    missed = {"median": None, "median_cost": None, "hits": 1, "num_runs": 3}
+    assert entry["steps_to_target"] == missed
     assert (entry["diverged"], entry["edge"]) == (2, "low")
 
 

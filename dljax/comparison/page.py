@@ -22,6 +22,12 @@ _CAPTIONS = {
         "narrow one.",
     ),
 }
+_CAPTIONS["learning_curves_by_cost"] = (
+    "The same curves over what they cost.",
+    "The unit is the gradient of one batch; a method that multiplies vectors with a matrix of "
+    "curvature, or evaluates the loss on its way, pays for that. The axis is linear up to the "
+    "first evaluation and logarithmic beyond.",
+)
 _READING = (
     "Rows are in the order they were asked for, not ranked. At one seed all optimizers have the "
     "same start and the same batches.",
@@ -62,7 +68,7 @@ def page(summary: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
 
     Args:
       summary: `Comparison.summary`.
-      pictures: SVG files `learning_curves` and `sensitivity`.
+      pictures: SVG files by name, each with a caption here.
     """
     problem, seconds = summary["problem"], summary["seconds"]
     title = f"{wording.counted(summary)} on {problem['name']}"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_AXES = {"step": "step", "cost": "cost, gradients of a batch"}
+
+
 class Profile(NamedTuple):
     """Final metric of one optimizer over the values of its first tuned argument, [num_values]."""
 
@@ -33,11 +36,15 @@ class Profile(NamedTuple):
     chosen: int  # index of the value that was evaluated
 
 
-def learning_curves(comparison: Comparison) -> "Figure":
-    """Draws the test metrics of the evaluation runs over the steps, one panel per metric.
+def learning_curves(comparison: Comparison, against: str = "step") -> "Figure":
+    """Draws the test metrics of the evaluation runs, one panel per metric.
 
     A line is the mean over the seeds with its 95 % t band; it ends in a cross at the last
     evaluation before any of its runs diverged. Losses are cut at 1.5 times the initial loss.
+
+    Args:
+      comparison: What `compare` returned.
+      against: "step", or "cost" for the mean of what the runs spent until then, in gradients.
     """
     summary = comparison.summary
     columns = [f"test_{name}" for name in metrics(summary)]
@@ -46,11 +53,15 @@ def learning_curves(comparison: Comparison) -> "Figure":
     with styled():
         figure = canvas(title, [4.0 if len(columns) > 1 else 5.6] * len(columns), [3.4])
         for axes, column in zip(figure.axes, columns, strict=True):
-            curves = [_mean_curve(rows, column) for _, rows in _rows_of(comparison, "evaluation")]
+            curves = [
+                _mean_curve(rows, column, against) for _, rows in _rows_of(comparison, "evaluation")
+            ]
             _draw_curves(axes, curves)
             means = np.concatenate([mean for _, (mean, _, _) in curves])
             _metric_axis(axes, comparison, column, means)
-            axes.set(xlabel="step", ylabel=_axis_name(column))
+            axes.set(xlabel=_AXES[against], ylabel=_axis_name(column))
+            if against == "cost":
+                axes.set_xscale("symlog", linthresh=summary["settings"]["eval_every"])
             axes.margins(x=0.02)
         legend(figure, [_label(entry) for entry in summary["optimizers"]])
     return figure
@@ -95,11 +106,14 @@ def _rows_of(comparison: Comparison, stage: str) -> Iterator[tuple[int, pd.DataF
         yield index, results[results["optimizer"] == entry["name"]]
 
 
-def _mean_curve(rows: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the steps int[E], and mean, low and high of a metric over the seeds float[3, E]."""
+def _mean_curve(
+    rows: pd.DataFrame, column: str, against: str = "step"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the steps or costs [E], and mean, low and high of a metric over the seeds [3, E]."""
     curves = rows.pivot(index="step", columns="seed", values=column)
     scale = 100 if column.endswith("accuracy") else 1
-    return curves.index.to_numpy(), scale * np.array([mean_interval(c) for c in curves.values]).T
+    where = rows.groupby("step")[against].mean().to_numpy()
+    return where, scale * np.array([mean_interval(c) for c in curves.values]).T
 
 
 def _panels(comparison: Comparison, metric: str) -> dict[str, dict[int, Profile]]:
@@ -193,6 +207,8 @@ def _value_axis(axes: "Axes", tried: list[np.ndarray]) -> None:
     if positive.size == values.size:
         axes.set_xscale("log")
         axes.xaxis.minorticks_off()
+        if np.ptp(values) == 0:  # one value has no range of its own
+            axes.set_xlim(values[0] / 10, values[0] * 10)
     elif positive.size:
         axes.set_xscale("symlog", linthresh=positive.min())
 

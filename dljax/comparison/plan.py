@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 import jax
 import jaxlib
 import numpy as np
+import optax
 from jax.sharding import Mesh
 
 from dljax import datasets, trees
-from dljax.comparison.space import CLASSICS, Factory, Points
+from dljax.comparison.space import CLASSICS, Factory, Points, made
 from dljax.errors import require, unknown
 from dljax.problems import Problem
-from dljax.training import checked_rounds, trainer
+from dljax.training import Trainer, checked_rounds, trainer
 
 
 class Plan(NamedTuple):
@@ -117,19 +118,43 @@ def _check_split(problem: Problem) -> None:
 
 def _check_measures(problem: Problem) -> None:
     """Traces the task once, without computing, and checks the names that will be reported."""
-    fit = trainer(
-        problem.task,
-        CLASSICS["sgd"](0.0),
-        problem.data,
-        problem.split,
-        batch_size=problem.batch_size,
-        parts=problem.parts,
-    )
+    fit = _fit(problem, CLASSICS["sgd"](0.0))
     measured = jax.eval_shape(lambda key: fit.evaluate(fit.init(key)), jax.random.key(0))
     wanted = [f"valid_{problem.metric}", f"test_{problem.metric}"]
     for name in wanted + ([problem.target.metric] if problem.target else []):
         if name not in measured:
             raise unknown("measure", name, measured)
+
+
+def check_step(problem: Problem, name: str, factory: Factory, points: Points) -> None:
+    """Traces one step, without computing; raises a `ValueError` unless the optimizer takes it."""
+    fit = _fit(problem, made(name, factory, points[0]))
+
+    def one_step(key):
+        state = fit.init(key)
+        return fit.step(state, jax.tree.map(lambda x: x[0], fit.draw(state, 1)))
+
+    try:
+        jax.eval_shape(one_step, jax.random.key(0))
+    except ValueError as error:
+        raise ValueError(f"optimizer {name!r}: {error}") from error
+    except Exception as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise ValueError(
+            f"optimizer {name!r} must take a step on {problem.name!r}, "
+            f"got {type(error).__name__}: {line}"
+        ) from error
+
+
+def _fit(problem: Problem, optimizer: optax.GradientTransformation) -> Trainer:
+    return trainer(
+        problem.task,
+        optimizer,
+        problem.data,
+        problem.split,
+        batch_size=problem.batch_size,
+        parts=problem.parts,
+    )
 
 
 def described(plan: Plan) -> dict[str, Any]:

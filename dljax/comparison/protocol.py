@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from dljax import problems
 from dljax.comparison import report
-from dljax.comparison.plan import Plan, checked_problem, described
+from dljax.comparison.plan import Plan, check_step, checked_problem, described
 from dljax.comparison.space import Factory, Points, as_axis, factories, points_of
 from dljax.comparison.statistics import Comparison, final_metric, select, summarize_optimizer
 from dljax.errors import require, unknown
@@ -53,7 +53,8 @@ def compare(
 
     Args:
       problem: A `Problem`, or the name of one of `dj.problems`.
-      optimizers: Factories by name, or names of the classics; `None` takes all seven of them.
+      optimizers: Factories by name, or names that `dljax list` shows; `None` takes the seven
+        classics.
       space: What to tune, `{optimizer: {argument: values}}`, the product of the values; without
         an entry the learning rate is tuned (for adadelta eps).
       learning_rates: Grid of the learning rate; `None` takes 13 values from 1e-5 to 10.
@@ -97,6 +98,8 @@ def compare(
         width=default_width() if width is None else width,
         mesh=mesh,
     )
+    for name, factory in chosen.items():
+        check_step(plan.problem, name, factory, plan.points[name])
     if out is not None:
         report.prepare(out)
     arms, seconds = _run_arms(plan, progress)
@@ -221,6 +224,7 @@ def _tidy(
             "stage": stage,
             "seed": frame["seed"].astype(np.int64),
             "step": frame["step"],
+            "cost": frame["cost"],
             **{column: frame[column] for column in measures},
             "diverged_at": frame["diverged_at"],
         }

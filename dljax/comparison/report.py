@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,10 @@ def prepare(folder: str | Path) -> None:
 
 
 def write(comparison: Comparison, folder: str | Path) -> Path:
-    """Writes results.csv, summary.json, two pictures (PNG and SVG) and report.html.
+    """Writes results.csv, summary.json, pictures (PNG and SVG) and report.html.
+
+    The learning curves are drawn over the steps and, where steps of different optimizers cost
+    different amounts, once more over what they cost.
 
     All files are produced in a folder `.<name>.partial` first and moved when the last one is
     complete, so that a failed or interrupted write leaves nothing half-written behind.
@@ -130,6 +134,8 @@ def _produce(comparison: Comparison, folder: Path) -> None:
     text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     drawn = {"learning_curves": learning_curves, "sensitivity": sensitivity}
+    if wording.costs_differ(summary):
+        drawn["learning_curves_by_cost"] = partial(learning_curves, against="cost")
     vectors = {}
     for name, draw in drawn.items():
         figure = draw(comparison)

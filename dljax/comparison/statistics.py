@@ -35,8 +35,8 @@ def summarize_optimizer(
 
     Returns:
       Name, tuned arguments and their chosen values, the edge they lie on, test metrics at the
-      last step over the evaluation seeds, steps to the target, diverged runs and the tuning
-      medians of every point; what is undefined is None.
+      last step over the evaluation seeds, what a step costs in gradients, steps to the target and
+      their cost, diverged runs and the tuning medians of every point; what is undefined is None.
     """
     metric = f"valid_{problem['metric']}"
     arguments, values = grid(rows)
@@ -50,6 +50,7 @@ def summarize_optimizer(
         "value": values[point],
         "edge": _edge_of(values[point], list(values.values())),
         "test": _test_metrics(runs),
+        "gradients_per_step": _gradients_per_step(runs),
         "steps_to_target": _target_summary(runs, problem),
         "diverged": np.sum(~np.isfinite(final)),
         "num_runs": final.size,
@@ -232,13 +233,31 @@ def _test_metrics(runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _gradients_per_step(runs: pd.DataFrame) -> float:
+    """Returns the mean cost of a step in gradient equivalents, over all runs."""
+    last = runs[runs["step"] == runs["step"].max()]
+    return float(np.round((last["cost"] / last["step"]).mean(), 4))
+
+
 def _target_summary(runs: pd.DataFrame, problem: Mapping[str, Any]) -> dict[str, Any] | None:
     """Returns median, hits and number of runs of `steps_to_target`, or None without a target."""
     target = problem["target"]
     if target is None:
         return None
-    curves = runs.pivot(index="seed", columns="step", values=target["metric"])
+    curves, costs = (
+        runs.pivot(index="seed", columns="step", values=name) for name in (target["metric"], "cost")
+    )
     goal = goal_of(target["metric"], problem)
     first = steps_to_target(curves.columns, curves.to_numpy(), target["value"], goal)
-    hits = np.sum(np.isfinite(first))
-    return {"median": censored_median(first), "hits": hits, "num_runs": first.size}
+    hits = np.isfinite(first)
+    # the cost at that step; a miss costs more than any
+    cost = [
+        costs.loc[seed, step] if hit else np.inf
+        for seed, step, hit in zip(curves.index, first, hits, strict=True)
+    ]
+    return {
+        "median": censored_median(first),
+        "median_cost": censored_median(cost),
+        "hits": np.sum(hits),
+        "num_runs": first.size,
+    }

@@ -42,6 +42,9 @@ def columns(summary: Summary, most_metrics: int | None = None) -> list[Column]:
     if summary["problem"]["target"] is not None:
         cells = [_steps(entry["steps_to_target"], summary) for entry in entries]
         table.append(Column("steps to\ntarget", cells, "right"))
+    if costs_differ(summary):
+        cost = [f"{entry['gradients_per_step']:.3g}" for entry in entries]
+        table.append(Column("gradients\na step", cost, "right"))
     diverged = [f"{entry['diverged']}/{entry['num_runs']}" for entry in entries]
     return [*table, Column("diverged", diverged, "right")]
 
@@ -54,6 +57,11 @@ def metrics(summary: Summary) -> list[str]:
         summary["optimizers"][0]["test"],
         key=lambda name: (first.index(name) if name in first else len(first), name),
     )
+
+
+def costs_differ(summary: Summary) -> bool:
+    """Says whether a step of one optimizer costs more than a step of another."""
+    return len({entry["gradients_per_step"] for entry in summary["optimizers"]}) > 1
 
 
 def notes(summary: Summary) -> list[str]:
@@ -81,6 +89,11 @@ def notes(summary: Summary) -> list[str]:
     if problem["target"] is not None:
         told.append(
             f"Target: {target(problem)}; median first step over all runs (runs that met it)."
+        )
+    if costs_differ(summary):
+        told.append(
+            "Gradients a step: a loss counts 1/3, a gradient 1, a product of a vector with a "
+            "matrix of curvature 2; time spent on linear algebra is not counted."
         )
     if any(entry["diverged"] for entry in summary["optimizers"]):
         told.append("—: a run diverged, so there is no mean; a mean of the others would flatter.")
