@@ -9,6 +9,7 @@ import optax
 
 from dljax import trees
 from dljax.errors import require
+from dljax.optimizers.wrapping import require_factory
 from dljax.schedules import exponential_decay
 from dljax.splits import Split
 from dljax.tasks import Task
@@ -75,11 +76,7 @@ def learning_rate_range(
     require("low", low, "(0, inf)")
     require("high / low", high / low, "(1, inf)")
     require("num_steps", num_steps, "[2, inf)")
-    if not callable(optimizer):
-        raise ValueError(
-            "optimizer must be a function of the learning rate, such as dj.optimizers.sgd, "
-            f"got {type(optimizer).__name__}."
-        )
+    require_factory(optimizer)
     rate = exponential_decay(low, high / low, num_steps - 1)
     order = "reshuffle" if batch_size is None else "replacement"
     fit = trainer(task, optimizer(rate), data, split, batch_size=batch_size, order=order, parts=())

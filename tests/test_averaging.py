@@ -194,7 +194,7 @@ def test_half_precision_zero_gradients_and_missing_leaves_are_safe(name):
     optimizer = WRAPPERS[name](optimizers.momentum(0.1))
     p = {"half": jnp.ones(3, jnp.bfloat16), "none": None, "masked": optax.MaskedNode()}
     p["complex"] = jnp.ones(2, jnp.complex64)
-    state = jax.jit(optimizer.init)(p)
+    state = optimizer.init(p)
     zeros = partial(jax.tree.map, jnp.zeros_like)
     for _ in range(2):
         updates, state = optimizer.update(zeros(p), state, p, grad_fn=zeros)
@@ -205,7 +205,7 @@ def test_half_precision_zero_gradients_and_missing_leaves_are_safe(name):
     assert not halves  # statistics and averages are kept wider
 
 
-@every_wrapper
+@pytest.mark.parametrize("name", ["ema", "schedule_free", "sam_alternating"])
 def test_the_average_follows_float32_where_parameters_are_bfloat16(name):
     half = jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), P)
     single = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), half)
@@ -300,6 +300,10 @@ def test_the_trainer_evaluates_the_average():
         (lambda f: optimizers.swa(f, start=0, every=0), r"every must be in \[1, inf\), got 0"),
         (lambda f: optimizers.lookahead(f, k=0), r"k must be in \[1, inf\), got 0"),
         (lambda f: optimizers.lookahead(f, alpha=1.5), r"alpha must be in \[0, 1\], got 1.5"),
+        (
+            lambda f: optimizers.schedule_free(f, 0.1),
+            "optimizer must be a function of the learning",
+        ),
         (lambda f: optimizers.schedule_free(optax.sgd, -1), r"learning_rate must be in .*, got -1"),
         (
             lambda f: optimizers.schedule_free(optax.sgd, 1, b1=-1),

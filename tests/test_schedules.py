@@ -157,11 +157,10 @@ def test_every_number_may_be_traced_and_has_a_finite_gradient():
             schedules.warmup_stable_decay(x["a"], x["T"], warm=x["c"] * 0, stable=x["b"]),
             schedules.from_epochs(schedules.cosine(x["a"], x["T"]), x["T"]),
         )
-        return jnp.stack([schedule(COUNT) for schedule in made])
+        return jnp.stack([schedule(COUNT[::5]) for schedule in made]).sum()
 
     x = {"a": 0.3, "b": 0.5, "c": 0.1, "T": 20.0}
-    np.testing.assert_allclose(jax.jit(rates)(x), rates(x), rtol=1e-6, atol=1e-7)
-    chex.assert_tree_all_finite(jax.jit(jax.jacrev(rates))(x))
+    chex.assert_tree_all_finite(jax.jit(jax.value_and_grad(rates))(x))
 
 
 def test_a_study_varies_a_level_and_the_trainer_tells_the_loss():
@@ -281,6 +280,10 @@ def test_reduce_on_plateau_takes_traced_numbers():
             "stable must be at least warm, got 0.4 and 0.5",
         ),
         (lambda: schedules.from_epochs(abs, 0), r"steps_per_epoch must be in \(0, inf\), got 0"),
+        (
+            lambda: schedules.reduce_on_plateau(dj.optimizers.sgd(0.1), 0.1),
+            "optimizer must be a function of the learning rate, .*, got GradientTransform",
+        ),
         (
             lambda: schedules.reduce_on_plateau(dj.optimizers.sgd, 0.1, factor=1.0),
             r"factor must be in \(0, 1\), got 1",

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from dljax.errors import require
 from dljax.optimizers.leafwise import checked_decay, checked_learning_rate, one_minus_power
 from dljax.optimizers.states import AverageState, eval_params
-from dljax.optimizers.wrapping import changed, moved, require_params, wide
+from dljax.optimizers.wrapping import changed, moved, require_factory, require_params, wide
 from dljax.types import PyTree
 
 
@@ -139,6 +139,7 @@ def schedule_free(
       learning_rate: A number >= 0, or a schedule, which sees 0 first: a warm-up and no decay.
       b1: Weight of the average in y, in [0, 1].
     """
+    require_factory(optimizer)
     checked_learning_rate(learning_rate)
     require("b1", b1, "[0, 1]")
     optimizer = optax.with_extra_args_support(optimizer(learning_rate))

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from dljax.errors import require
 from dljax.optimizers.leafwise import checked_learning_rate
+from dljax.optimizers.wrapping import require_factory
 
 
 class Plateau(NamedTuple):
@@ -66,8 +67,10 @@ def reduce_on_plateau(
       threshold: A mean is an improvement where it is below best - threshold |best|, >= 0.
 
     Raises:
-      ValueError: If a number is out of range, or `update` is not given `value`.
+      ValueError: If a number is out of range, `optimizer` is no factory, or `update` is not given
+        `value`.
     """
+    require_factory(optimizer)
     checked_learning_rate(learning_rate)
     rules = {"factor": factor, "patience": patience, "window": window}
     rules |= {"cooldown": cooldown, "min_scale": min_scale, "threshold": threshold}

@@ -54,5 +54,14 @@ def require_params(rule: str, params: PyTree) -> None:
         raise ValueError(f"{rule} needs the parameters: call update(grads, state, params).")
 
 
+def require_factory(optimizer: Any) -> None:
+    """Raises a `ValueError` where an optimizer stands in the place of a function that makes one."""
+    if not callable(optimizer):
+        raise ValueError(
+            "optimizer must be a function of the learning rate, such as dj.optimizers.sgd, "
+            f"got {type(optimizer).__name__}."
+        )
+
+
 def _is_none(x: PyTree) -> bool:
     return x is None
