@@ -129,7 +129,8 @@ def nadam(
         d = mu_{t+1} m / (1 - mu_1 ... mu_{t+1}) + (1 - mu_t) g / (1 - mu_1 ... mu_t)
         u = -learning_rate sqrt(1 - b2^t) d / sqrt(v + eps)
 
-    This is torch's; keras has psi = 1, and optax the constant mu = b1, which a large psi gives.
+    torch and keras decay `m` by b1 itself, which the products do not correct, and keras has
+    psi = 1; optax has the constant mu = b1, which a large psi gives.
 
     Args:
       learning_rate: Step size, >= 0, in units of the parameters; a schedule sees 0 first.

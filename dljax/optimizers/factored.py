@@ -13,17 +13,11 @@ from dljax.optimizers.leafwise import checked_eps, checked_learning_rate, leafwi
 
 
 class FactoredSquares(NamedTuple):
-    """Statistics of `adafactor`: `R` and `C` of arrays with rows and columns, else `V`; `()` else.
+    """Statistics of `adafactor`: `R` and `C` of arrays with rows and columns, `V` of others."""
 
-    Attributes:
-      R: Means over time of the squared gradients, summed over the columns; f[..., rows].
-      C: The same, summed over the rows; f[..., columns].
-      V: Means over time of the squared gradients, shaped like the parameters.
-    """
-
-    R: jax.Array | tuple[()]
-    C: jax.Array | tuple[()]
-    V: jax.Array | tuple[()]
+    R: jax.Array | tuple[()]  # mean of the squared gradients of a row, f[..., rows]
+    C: jax.Array | tuple[()]  # mean of the squared gradients of a column, f[..., columns]
+    V: jax.Array | tuple[()]  # mean of the squared gradients, shaped like the parameters
 
 
 def adafactor(
@@ -37,14 +31,15 @@ def adafactor(
     """Adafactor; Shazeer & Stern 2018, arXiv:1804.04235, algorithms 4 (factored) and 5 (vectors).
 
         b = 1 - t^(-power)
-        R = b R + (1 - b) (g^2 + eps1) summed over the columns
-        C = b C + (1 - b) (g^2 + eps1) summed over the rows
-        V = R C / (R summed over the rows), for a vector b V + (1 - b) (g^2 + eps1)
+        R = b R + (1 - b) (mean of g^2 over the columns)
+        C = b C + (1 - b) (mean of g^2 over the rows)
+        V = (R + eps1) (C + eps1) / (mean of R + eps1), for a vector b V + (1 - b) g^2 + eps1
         d = g / sqrt(V)
         u = -learning_rate max(eps2, rms(p)) d / max(1, rms(d) / clip)
 
-    Rows and columns are the last two axes; those before them number matrices, and rms is over the
-    whole array. There is no momentum, as in the paper's proposal.
+    The paper adds eps1 to every g^2, and sums; that is the same, for b is 0 at t = 1. Rows
+    and columns are the last two axes; those before them number matrices, and rms is over the whole
+    array. There is no momentum, as in the paper's proposal.
 
     Args:
       learning_rate: Step over rms(p), the paper's rho, >= 0; a schedule sees 0 first. The paper's
@@ -60,28 +55,32 @@ def adafactor(
     require("power", power, "[0, inf)")
 
     def init(p):
-        if p.ndim < 2:
+        if not _is_factored(p):
             return FactoredSquares(R=(), C=(), V=jnp.zeros_like(p))
         rows, columns = p.shape[:-1], p.shape[:-2] + p.shape[-1:]
         return FactoredSquares(R=jnp.zeros(rows, p.dtype), C=jnp.zeros(columns, p.dtype), V=())
 
     def update(g, s, p, t, learning_rate):
         b = 1 - t ** (-power)
-        square = g**2 + eps1
-        if g.ndim < 2:
-            R, C, V = (), (), b * s.V + (1 - b) * square
-            d = g / jnp.sqrt(V)
+        if _is_factored(g):
+            R = b * s.R + (1 - b) * jnp.mean(g**2, axis=-1)
+            C = b * s.C + (1 - b) * jnp.mean(g**2, axis=-2)
+            s = FactoredSquares(R, C, V=())
+            # root by root, for R C and the squares in its derivative underflow
+            root = jnp.sqrt(R + eps1) / jnp.sqrt(jnp.mean(R, axis=-1, keepdims=True) + eps1)
+            d = g / (root[..., :, None] * jnp.sqrt(C + eps1)[..., None, :])
         else:
-            R = b * s.R + (1 - b) * square.sum(axis=-1)
-            C = b * s.C + (1 - b) * square.sum(axis=-2)
-            V = ()
-            share = R / R.sum(axis=-1, keepdims=True)  # R C alone can underflow
-            d = g / jnp.sqrt(share[..., :, None] * C[..., None, :])
+            s = s._replace(V=b * s.V + (1 - b) * g**2)
+            d = g / jnp.sqrt(s.V + eps1)
         d = d / jnp.maximum(1, _rms(d) / clip)
         size = jnp.maximum(eps2, _rms(given("adafactor", p)))
-        return -learning_rate * size * d, FactoredSquares(R, C, V)
+        return -learning_rate * size * d, s
 
     return leafwise(init, update, learning_rate)
+
+
+def _is_factored(p: jax.Array) -> bool:
+    return p.ndim >= 2 and p.size > 0
 
 
 def _rms(x: jax.Array) -> jax.Array:
