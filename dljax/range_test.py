@@ -26,7 +26,9 @@ class RangeTest(NamedTuple):
       smoothed: Mean of the losses up to S // 20 steps before and after each, float[S].
       steepest: Where the smoothed loss falls fastest before its minimum, float[]: a learning rate
         to begin with.
-      lowest: Where it is lowest, float[]: above the highest learning rate to try.
+      lowest: Where it is lowest, float[]: above the highest learning rate to try. What comes
+        after training broke does not count: after the smoothed loss was both above where it began
+        and above four times its lowest until then.
     """
 
     learning_rates: jax.Array
@@ -101,7 +103,10 @@ def _read(learning_rates: jax.Array, losses: jax.Array) -> RangeTest:
     # a window of finite reach: a mean that decays would carry an explosion far
     means = jnp.where(near, losses[None], 0.0).sum(axis=1) / jnp.maximum(near.sum(axis=1), 1)
     smoothed = jnp.where(alive, means, jnp.nan)
-    lowest = jnp.argmin(jnp.where(alive, smoothed, jnp.inf))
+    best = jax.lax.cummin(jnp.where(alive, smoothed, jnp.inf))
+    broken = smoothed > jnp.maximum(smoothed[0], best + 3 * jnp.abs(best))
+    sound = alive & (jnp.cumsum(broken) == 0)
+    lowest = jnp.argmin(jnp.where(sound, smoothed, jnp.inf))
     slope = jnp.gradient(smoothed)
     steepest = jnp.argmin(jnp.where((step <= lowest) & jnp.isfinite(slope), slope, jnp.inf))
     found = lambda i: jnp.where(alive.any(), learning_rates[i], jnp.nan)  # noqa: E731

@@ -7,6 +7,7 @@ import pytest
 import small
 
 import dljax as dj
+from dljax.range_test import _read
 
 
 def quadratic(curvature=1.0):
@@ -61,21 +62,29 @@ def test_after_divergence_losses_are_nan_and_the_suggestions_stand():
     assert np.isnan([*broken.losses, broken.steepest, broken.lowest]).all()
 
 
+def test_what_comes_after_training_broke_does_not_count():
+    # from 1 down to 0.1, up to 50, and below 0.1 again, by luck
+    losses = jnp.array([1.0] * 8 + [0.5, 0.2, 0.1, 0.1, 5.0, 50.0, 5.0, 0.01, 0.01, 0.01])
+    found = jax.jit(_read)(jnp.arange(18.0), losses)
+    assert found.lowest == 10
+    assert found.steepest == 8
+
+
 def test_seeds_map_and_minibatches_find_a_rate_that_learns():
-    data = small.blobs(60)
-    task = dj.supervised(small.linear_model(), dj.losses.cross_entropy)
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(60, 3)).astype(np.float32)
+    data = {"x": x, "y": x @ np.float32([[1], [-2], [3]]) + 0.1}
+    task = dj.supervised(small.linear_model(), lambda z, y: ((z[:, :1] - y) ** 2).sum(axis=1))
 
     def member(data, *, seed):
         key = dj.stream(jax.random.key(0), "member", seed)
-        return dj.learning_rate_range(
-            task, dj.optimizers.adam, data, key=key, batch_size=8, high=100.0, num_steps=80
-        )
+        return dj.learning_rate_range(task, dj.optimizers.sgd, data, key=key, batch_size=8)
 
     found = dj.study(member, data, axes={"seed": np.arange(3)}).results
-    assert found.losses.shape == (3, 80)
+    assert found.losses.shape == (3, 100)
     assert (found.losses[0] != found.losses[1]).any()
-    assert ((found.steepest > 1e-4) & (found.steepest < 1)).all()
-    assert (found.steepest <= found.lowest).all()
+    # the curvature of (z - y)^2 is 2 along the inputs, of variance 1: gradient descent breaks at 1
+    assert ((found.steepest > 0.01) & (found.steepest <= found.lowest) & (found.lowest < 1)).all()
 
 
 @pytest.mark.parametrize(
