@@ -24,8 +24,8 @@ class RangeTest(NamedTuple):
       learning_rates: Of each step, float[S].
       losses: Of each step's batch before the step, float[S]; NaN from divergence on.
       smoothed: Mean of the losses up to S // 20 steps before and after each, float[S].
-      steepest: Where the smoothed loss falls fastest before its minimum, float[]: a learning rate
-        to begin with.
+      steepest: Where the loss falls fastest before its minimum, by a line through S // 10 steps
+        before and after, float[]: a learning rate to begin with, if batches are not too noisy.
       lowest: Where it is lowest, float[]: above the highest learning rate to try. What comes
         after training broke does not count: after the smoothed loss was both above where it began
         and above four times its lowest until then.
@@ -99,15 +99,29 @@ def learning_rate_range(
 
 def _read(learning_rates: jax.Array, losses: jax.Array) -> RangeTest:
     step, alive = jnp.arange(losses.size), jnp.isfinite(losses)
-    near = (jnp.abs(step[:, None] - step[None]) <= losses.size // 20) & alive[None]
-    # a window of finite reach: a mean that decays would carry an explosion far
-    means = jnp.where(near, losses[None], 0.0).sum(axis=1) / jnp.maximum(near.sum(axis=1), 1)
-    smoothed = jnp.where(alive, means, jnp.nan)
+    smoothed, _ = _lines(losses, losses.size // 20)
     best = jax.lax.cummin(jnp.where(alive, smoothed, jnp.inf))
     broken = smoothed > jnp.maximum(smoothed[0], best + 3 * jnp.abs(best))
     sound = alive & (jnp.cumsum(broken) == 0)
     lowest = jnp.argmin(jnp.where(sound, smoothed, jnp.inf))
-    slope = jnp.gradient(smoothed)
-    steepest = jnp.argmin(jnp.where((step <= lowest) & jnp.isfinite(slope), slope, jnp.inf))
+    _, slope = _lines(losses, losses.size // 10)  # wider, as a slope is the noisier
+    steepest = jnp.argmin(jnp.where((step <= lowest) & (slope < jnp.inf), slope, jnp.inf))
     found = lambda i: jnp.where(alive.any(), learning_rates[i], jnp.nan)  # noqa: E731
     return RangeTest(learning_rates, losses, smoothed, found(steepest), found(lowest))
+
+
+def _lines(losses: jax.Array, reach: int) -> tuple[jax.Array, jax.Array]:
+    """Returns mean and least-squares slope of the losses up to `reach` steps (>= 1) from each.
+
+    Windows end: a mean that decays would carry an explosion far back.
+    """
+    step, alive = jnp.arange(losses.size), jnp.isfinite(losses)
+    away = step[None] - step[:, None]
+    near = (jnp.abs(away) <= max(reach, 1)) & alive[None]
+    count = jnp.maximum(near.sum(axis=1), 1)
+    mean = jnp.where(near, losses[None], 0.0).sum(axis=1) / count
+    centre = jnp.where(near, away, 0).sum(axis=1) / count
+    away = jnp.where(near, away - centre[:, None], 0.0)
+    slope = (away * jnp.where(near, losses[None], 0.0)).sum(axis=1)
+    slope = slope / jnp.maximum((away**2).sum(axis=1), 0.5)
+    return jnp.where(alive, mean, jnp.nan), jnp.where(alive, slope, jnp.inf)
