@@ -1,4 +1,4 @@
-"""The command line: `dljax compare` and `dljax list`."""
+"""The command line: `dljax compare`, `dljax list` and `dljax check`."""
 
 import contextlib
 import inspect
@@ -6,7 +6,6 @@ import io
 import json
 import os
 import sys
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Annotated, Any
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from dljax.errors import DataError
+from dljax.addresses import first_line, from_file, is_address
+from dljax.errors import DataError, unknown
 
 DONE, FAILED, USAGE, BAD_DATA, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -81,6 +81,17 @@ class List:
     """Print JSON instead of text."""
 
 
+@dataclass
+class Check:
+    """Put an optimizer to the contract of dljax's own: what holds, what does not, and why."""
+
+    optimizer: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="OPTIMIZER")] = ""
+    """One of dljax's own, such as adam, or yours: my_optimizer.py:mine, a function of
+    learning_rate that returns an optax transformation."""
+    json: Flag = False
+    """Print JSON instead of text."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 failed, 2 usage, 3 bad data, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
@@ -88,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal that has no plus-minus shows "?"
     command = _parse(sys.argv[1:] if arguments is None else list(arguments))
     try:
-        _compare(command) if isinstance(command, Compare) else _list(command)
+        {Compare: _compare, List: _list, Check: _check}[type(command)](command)
     except DataError as error:
         _end(str(error), BAD_DATA)
     except ValueError as error:
@@ -100,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("DLJAX_TRACEBACK"):
             raise
-        _end(f"{_first_line(error)} (DLJAX_TRACEBACK=1 shows where)", FAILED)
+        _end(f"{first_line(error)} (DLJAX_TRACEBACK=1 shows where)", FAILED)
 
 
 def _compare(options: Compare) -> None:
@@ -164,13 +175,27 @@ def _list(options: List) -> None:
             print(f"  {name:24} {text}")
 
 
+def _check(options: Check) -> None:
+    from dljax.startup import configure
+
+    configure(num_cpu_devices=2)  # as many as it takes to shard an array
+    from dljax import contract
+
+    name, own = options.optimizer, contract.builtin()
+    if not is_address(name) and name not in own:
+        raise unknown("optimizer", name, [*own, "your_file.py:name"])
+    factory = from_file(name) if is_address(name) else own[name]
+    if not contract.told(name, factory, as_json=options.json):
+        sys.exit(FAILED)
+
+
 def _problem(options: Compare) -> Any:
     from dljax import problems
 
     where = {"data_dir": options.data_dir or None, "download": options.download}
-    if ".py:" not in options.problem:
+    if not is_address(options.problem):
         return problems.load(options.problem, **where)
-    found = _from_file(options.problem)
+    found = from_file(options.problem)
     if isinstance(found, problems.Problem) or not callable(found):
         return found
     try:
@@ -178,7 +203,7 @@ def _problem(options: Compare) -> Any:
     except DataError:
         raise
     except Exception as error:
-        line = _first_line(error)
+        line = first_line(error)
         raise ValueError(f"{options.problem} must make a dljax.Problem, got {line}") from error
 
 
@@ -192,7 +217,7 @@ def _optimizers(names: str) -> dict[str, Callable] | None:
         short = name.rpartition(":")[2]
         if short in chosen:
             raise ValueError(f"--optimizers must not hold a name twice, got {short!r} twice.")
-        chosen[short] = _from_file(name) if ".py:" in name else factories([name])[name]
+        chosen[short] = from_file(name) if is_address(name) else factories([name])[name]
     return chosen
 
 
@@ -205,38 +230,13 @@ def _rates(text: str) -> list[float] | None:
         ) from None
 
 
-def _from_file(address: str) -> Any:
-    """Imports `file.py:name`, with the file's own folder on the path."""
-    import importlib.util
-
-    from dljax.errors import unknown
-
-    path, _, name = address.rpartition(":")
-    if not Path(path).is_file():
-        raise ValueError(f"{address!r} must name a Python file, got no file {path!r}.")
-    name_of_module = f"dljax_user_{zlib.crc32(str(Path(path).resolve()).encode())}"
-    spec = importlib.util.spec_from_file_location(name_of_module, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and linen modules look theirs up there
-    sys.path.insert(0, str(Path(path).resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(
-            f"{path} must import without an error, got {_first_line(error)}"
-        ) from error
-    if not hasattr(module, name):
-        raise unknown(f"name in {path}:", name, [n for n in vars(module) if not n.startswith("_")])
-    return getattr(module, name)
-
-
-def _parse(arguments: list[str]) -> Compare | List:
+def _parse(arguments: list[str]) -> Compare | List | Check:
     """Parses the arguments; what tyro draws in a box becomes one line."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
-                {"compare": Compare, "list": List},
+                {"compare": Compare, "list": List, "check": Check},
                 prog="dljax",
                 description="Reproducible studies of training runs, each one compiled program.",
                 args=arguments,
@@ -247,11 +247,6 @@ def _parse(arguments: list[str]) -> Compare | List:
             rule = next((i for i, line in enumerate(lines) if line.startswith("─")), len(lines))
             _end(f"{' '.join(lines[:rule])} See: dljax --help", USAGE)
         raise
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else ''}"
 
 
 def _end(line: str, code: int) -> None:

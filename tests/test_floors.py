@@ -7,14 +7,18 @@ import dljax
 
 ROOT = Path(dljax.__file__).parent
 FLOORS = {
-    **dict.fromkeys(("types", "errors", "keys", "trees", "startup", "progress"), (0, "both")),
+    **dict.fromkeys(
+        ("types", "errors", "keys", "trees", "startup", "progress", "linalg"), (0, "both")
+    ),
     **dict.fromkeys(("optimizers", "losses", "splits", "models", "modules"), (1, "learning")),
     **dict.fromkeys(("functions", "schedules"), (1, "learning")),
     "populations": (1, "populations"),
     **dict.fromkeys(("tasks", "datasets", "batches", "curvature", "kronecker"), (2, "learning")),
     **dict.fromkeys(("training", "stopping", "problems", "range_test"), (3, "learning")),
     "studies": (3, "populations"),
+    "addresses": (0, "both"),
     "comparison": (4, "both"),
+    "contract": (4, "both"),
     "cli": (5, "both"),
 }
 
