@@ -44,9 +44,9 @@ def step(optimizer, value, p, state=None):
 SOLVERS = {
     "newton": opt.newton(),
     "newton_cg": opt.newton_cg(tolerance=1e-14),
-    "gauss_newton": opt.gauss_newton(damping=0.0),
+    "gauss_newton": opt.gauss_newton(damping=0.0, solver="exact"),
     "gauss_newton cg": opt.gauss_newton(damping=0.0, solver="cg", tolerance=1e-14),
-    "natural_gradient": opt.natural_gradient(1.0, damping=0.0),
+    "natural_gradient": opt.natural_gradient(1.0, damping=0.0, solver="exact"),
     "natural_gradient cg": opt.natural_gradient(1.0, damping=0.0, solver="cg", tolerance=1e-14),
 }
 
@@ -100,7 +100,9 @@ def test_gauss_newton_solves_linear_least_squares_like_lstsq():
     draw = np.random.default_rng(1)
     x, y = draw.normal(size=(20, 3)), draw.normal(size=20)
     task = dj.supervised(dj.linen_model(nn.Dense(1)), losses.squared_error)
-    fit = dj.trainer(task, opt.gauss_newton(damping=0.0), {"x": x, "y": y}, parts=())
+    fit = dj.trainer(
+        task, opt.gauss_newton(damping=0.0, solver="exact"), {"x": x, "y": y}, parts=()
+    )
     state, _ = dj.run(fit, as_float64(fit.init(jax.random.key(0))), num_steps=1)
     expected = np.linalg.lstsq(np.column_stack([x, np.ones(20)]), y, rcond=None)[0]
     found = state.variables["params"]
@@ -151,7 +153,7 @@ def test_kfac_is_the_natural_gradient_of_a_linear_layer_with_squared_error():
     task = dj.supervised(dj.linen_model(Layer()), losses.squared_error)
     steps = []
     for optimizer in (
-        opt.natural_gradient(0.1, damping=0.0),
+        opt.natural_gradient(0.1, damping=0.0, solver="exact"),
         opt.kfac(0.1, damping=1e-20, max_kl=np.inf, exact=True),
     ):
         fit = dj.trainer(task, optimizer, data, parts=())

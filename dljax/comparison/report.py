@@ -46,7 +46,8 @@ def table(summary: Mapping[str, Any]) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    columns = wording.columns(summary, most_metrics=2)  # more do not fit 80 columns
+    # more do not fit 80 columns
+    columns = wording.columns(summary, most_metrics=1 if wording.costs_differ(summary) else 2)
     for column in columns:
         laid.add_column(Text(column.header), justify=column.justify, overflow="fold")
     for row in zip(*(column.cells for column in columns), strict=True):

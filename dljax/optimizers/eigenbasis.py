@@ -10,6 +10,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from dljax.errors import require
+from dljax.linalg import eigh, orthogonal
 from dljax.optimizers.adam_variants import checked_numbers
 from dljax.optimizers.leafwise import (
     checked_eps,
@@ -162,8 +163,8 @@ def _along(A: jax.Array, x: jax.Array, axis: int) -> jax.Array:
 
 def _eigenbasis(L: jax.Array, Q: jax.Array, t: jax.Array) -> jax.Array:
     """Returns eigenvectors of L, the largest first as the power iteration sorts them."""
-    first = lambda: jnp.linalg.eigh(L)[1][:, ::-1]  # noqa: E731
-    return lax.cond(t == 1, first, lambda: jnp.linalg.qr(L @ Q)[0])
+    first = lambda: eigh(L)[1][:, ::-1]  # noqa: E731
+    return lax.cond(t == 1, first, lambda: orthogonal(L @ Q))
 
 
 def _power(H: jax.Array, exponent: float) -> jax.Array:
@@ -192,5 +193,5 @@ def _matrix_power_jvp(exponent, primals, tangents):
 
 def _eigh(H: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns eigenvalues and -vectors; no value below what rounding leaves of the largest."""
-    x, Q = jnp.linalg.eigh(H)
+    x, Q = eigh(H)
     return jnp.maximum(x, jnp.finfo(x.dtype).eps * jnp.max(x, initial=0.0)), Q

@@ -9,6 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from dljax.errors import require
+from dljax.linalg import solve_positive
 from dljax.optimizers.leafwise import checked_decay, checked_learning_rate, one_minus_power
 from dljax.optimizers.second_order import needed
 from dljax.optimizers.states import CostState
@@ -201,8 +202,7 @@ def _as_layer(U: jax.Array, layer: Mapping[str, jax.Array]) -> dict[str, jax.Arr
 
 
 def _solved(F: jax.Array, damping: ArrayLike, g: jax.Array) -> jax.Array:
-    damped = F + damping * jnp.eye(len(F), dtype=F.dtype)
-    return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(damped), g)
+    return solve_positive(F + damping * jnp.eye(len(F), dtype=F.dtype), g)
 
 
 def _replaced(tree: PyTree, layers: dict[str, dict[str, jax.Array]], path: str = "") -> PyTree:

@@ -93,9 +93,9 @@ def gauss_newton(
     learning_rate: optax.ScalarOrSchedule = 1.0,
     *,
     damping: ArrayLike = 1e-3,
-    solver: str = "exact",
+    solver: str = "cg",
     tolerance: ArrayLike = 1e-3,
-    max_iterations: int = 50,
+    max_iterations: int = 20,
     max_halvings: int = 10,
 ) -> optax.GradientTransformationExtraArgs:
     """The generalized Gauss-Newton method; Schraudolph 2002, Neural Computation 14, section 3.
@@ -109,7 +109,7 @@ def gauss_newton(
     Args:
       learning_rate: First step length to try, >= 0; a schedule sees 0 first.
       damping: Added to the diagonal, >= 0.
-      solver: "exact" forms G (at most 4,096 parameters), "cg" takes conjugate gradients.
+      solver: "cg" takes conjugate gradients, "exact" forms G (at most 4,096 parameters).
       tolerance: Relative residual at which conjugate gradients end, >= 0.
       max_iterations: Iterations at most, >= 1.
       max_halvings: Halvings of the step at most, >= 0; 0 takes the first step unseen.
@@ -126,9 +126,9 @@ def natural_gradient(
     learning_rate: optax.ScalarOrSchedule,
     *,
     damping: ArrayLike = 1e-3,
-    solver: str = "exact",
+    solver: str = "cg",
     tolerance: ArrayLike = 1e-3,
-    max_iterations: int = 50,
+    max_iterations: int = 20,
 ) -> optax.GradientTransformationExtraArgs:
     """The natural gradient; Amari 1998, Neural Computation 10, theorem 1.
 
@@ -140,7 +140,7 @@ def natural_gradient(
     Args:
       learning_rate: Step size, >= 0, dimensionless; a schedule sees 0 first.
       damping: Added to the diagonal, >= 0.
-      solver: "exact" forms F (at most 4,096 parameters), "cg" takes conjugate gradients.
+      solver: "cg" takes conjugate gradients, "exact" forms F (at most 4,096 parameters).
       tolerance: Relative residual at which conjugate gradients end, >= 0.
       max_iterations: Iterations at most, >= 1.
 

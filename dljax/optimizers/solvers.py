@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from dljax.linalg import eigh
+
 MAX_PARAMETERS = 4096  # a matrix of 4096^2 float32 numbers takes 64 MiB
 SUFFICIENT = 1e-4  # share of the promised decrease that a step must bring
 
@@ -32,7 +34,7 @@ def solve_exactly(product: Product, g: jax.Array, damping: ArrayLike) -> tuple[j
             f"{g.size:,}: take newton_cg, solver='cg' or kfac."
         )
     H = jax.vmap(product)(jnp.eye(g.size, dtype=g.dtype))
-    values, Q = jnp.linalg.eigh((H + H.T) / 2)
+    values, Q = eigh((H + H.T) / 2)
     size = jnp.abs(values) + damping
     nothing = g.size * jnp.finfo(g.dtype).eps * jnp.max(size, initial=0.0)
     inverse = jnp.where(size > nothing, 1 / jnp.where(size > nothing, size, 1), 0)

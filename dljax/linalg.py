@@ -1,0 +1,63 @@
+"""Factorizations of matrices that many members may take at once.
+
+On a CPU, jaxlib hands a batch of matrices to the threads of the very pool it is called from, and
+waits for them there: two programs at a time on two cores wait for each other for ever (seen with
+jaxlib 0.10.2, batched Cholesky). One matrix at a time is factorized in the calling thread, so on a
+CPU a batch is a loop here; an accelerator takes it whole.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_batching import sequential_vmap
+
+
+def _looped_on_cpu(f: Callable) -> Callable:
+    looped = sequential_vmap(f)
+    return lambda *matrices: lax.platform_dependent(*matrices, cpu=looped, default=f)
+
+
+_eigh = _looped_on_cpu(lambda H: tuple(jnp.linalg.eigh(H)))
+_qr = _looped_on_cpu(lambda X: jnp.linalg.qr(X)[0])
+_solve = _looped_on_cpu(lambda F, b: jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(F), b))
+
+
+@jax.custom_jvp
+def eigh(H: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the eigenvalues x, ascending, float[n], and vectors, columns of Q, float[n, n].
+
+    Derivatives leave out the turning of vectors whose eigenvalues are equal, which has none.
+
+    Args:
+      H: float[n, n], symmetric.
+    """
+    return _eigh(H)
+
+
+@eigh.defjvp
+def _eigh_jvp(primals, tangents):
+    """dx_i = q_i^T dH q_i, and dq_j = sum_i q_i (q_i^T dH q_j) / (x_j - x_i)."""
+    x, Q = _eigh(*primals)
+    D = Q.T @ tangents[0] @ Q
+    gap = x[None, :] - x[:, None]
+    turn = jnp.where(gap == 0, 0.0, D / jnp.where(gap == 0, 1.0, gap))
+    return (x, Q), (jnp.diagonal(D), Q @ turn)
+
+
+def orthogonal(X: jax.Array) -> jax.Array:
+    """Returns the Q of X = Q R, float[n, n]; no derivative comes through."""
+    return _qr(lax.stop_gradient(X))
+
+
+def solve_positive(F: jax.Array, b: jax.Array) -> jax.Array:
+    """Solves F x = b by Cholesky factors.
+
+    Args:
+      F: float[n, n], symmetric and positive definite.
+      b: float[n, m].
+    """
+    product = lambda x: F @ x  # noqa: E731
+    solve = lambda _, b: _solve(lax.stop_gradient(F), b)  # noqa: E731
+    return lax.custom_linear_solve(product, b, solve, symmetric=True)
