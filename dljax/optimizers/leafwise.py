@@ -115,22 +115,26 @@ def checked_decay(name: str, b: ArrayLike) -> ArrayLike:
     """Returns a decay in [0, 1); raises a `ValueError` where a concrete one is not.
 
     `optax.inject_hyperparams` casts numbers to the dtype of the parameters, and in bfloat16 0.999
-    is 1: a traced 1 is taken for the largest float32 below, so that a corrected average is the
-    plain mean instead of 0 / 0.
+    is 1: a 1 that is traced or of half precision is taken for the largest float32 below, so that
+    a corrected average is the plain mean instead of 0 / 0.
     """
-    require(name, b, "[0, 1)")
+    require(name, b, "[0, 1]" if _is_half(b) else "[0, 1)")
     return jnp.where(b < 1, _wide(b), 1 - 2.0**-24) if isinstance(b, jax.Array) else b
 
 
 def checked_eps(name: str, eps: ArrayLike) -> ArrayLike:
     """Returns a number > 0; raises a `ValueError` where a concrete one is not.
 
-    A traced 0 (what float16 makes of 1e-16, see `checked_decay`) is taken for the smallest normal
-    float32, so that a gradient of zero still gives an update of zero.
+    A 0 that is traced or of half precision (float16 makes it of 1e-16, see `checked_decay`) is
+    taken for the smallest normal float32: a gradient of zero still gives an update of zero.
     """
-    require(name, eps, "(0, inf)")
+    require(name, eps, "[0, inf)" if _is_half(eps) else "(0, inf)")
     tiny = jnp.finfo(jnp.float32).tiny
     return jnp.maximum(_wide(eps), tiny) if isinstance(eps, jax.Array) else eps
+
+
+def _is_half(x: ArrayLike) -> bool:
+    return isinstance(x, jax.Array) and x.dtype.itemsize == 2
 
 
 def _parts(x: ArrayLike) -> jax.Array:
