@@ -17,6 +17,7 @@ from dljax.optimizers.leafwise import (
     checked_decay,
     checked_eps,
     checked_learning_rate,
+    given,
     leafwise,
     one_minus_power,
 )
@@ -199,10 +200,3 @@ def checked_numbers(
 def zero_moments(p: jax.Array) -> Moments:
     """Returns the statistics that `adam` starts from."""
     return Moments(m=jnp.zeros_like(p), v=jnp.zeros_like(p))
-
-
-def given(name: str, p: jax.Array | None) -> jax.Array:
-    """Returns the parameters; raises a `ValueError` where the caller of `name` gave none."""
-    if p is None:
-        raise ValueError(f"{name} needs the parameters: call update(grads, state, params).")
-    return p

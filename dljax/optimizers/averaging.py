@@ -16,9 +16,9 @@ import optax
 from jax.typing import ArrayLike
 
 from dljax.errors import require
-from dljax.optimizers.leafwise import checked_decay, checked_learning_rate, one_minus_power
+from dljax.optimizers.leafwise import checked_decay, checked_learning_rate, given, one_minus_power
 from dljax.optimizers.states import AverageState, eval_params
-from dljax.optimizers.wrapping import changed, moved, require_factory, require_params, wide
+from dljax.optimizers.wrapping import changed, moved, require_factory, wide
 from dljax.types import PyTree
 
 
@@ -91,7 +91,7 @@ def lookahead(
         return AverageState(jnp.int32(0), jax.tree.map(wide, params), optimizer.init(params))
 
     def update(grads, state, params=None, **extra_args):
-        require_params("lookahead", params)
+        given("lookahead", params)
         updates, inner = optimizer.update(grads, state.inner, params, **extra_args)
         t = optax.safe_increment(state.count)
         theta = eval_params(inner, moved(params, updates))
@@ -149,7 +149,7 @@ def schedule_free(
         return AverageState(jnp.int32(0), x, ScheduleFree(z, jnp.zeros([]), optimizer.init(params)))
 
     def update(grads, state, params=None, **extra_args):
-        require_params("schedule_free", params)
+        given("schedule_free", params)
         (z, total, inner), x = state.inner, state.average
         updates, inner = optimizer.update(grads, inner, params, **extra_args)
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
@@ -177,7 +177,7 @@ def _averaged(
         return AverageState(jnp.int32(0), jax.tree.map(wide, params), optimizer.init(params))
 
     def update(grads, state, params=None, **extra_args):
-        require_params(rule, params)
+        given(rule, params)
         updates, inner = optimizer.update(grads, state.inner, params, **extra_args)
         t = optax.safe_increment(state.count)
         W = eval_params(inner, moved(params, updates))

@@ -8,8 +8,7 @@ import optax
 from jax.typing import ArrayLike
 
 from dljax.errors import require
-from dljax.optimizers.adam_variants import given
-from dljax.optimizers.leafwise import checked_eps, checked_learning_rate, leafwise
+from dljax.optimizers.leafwise import checked_eps, checked_learning_rate, given, leafwise
 
 
 class FactoredSquares(NamedTuple):

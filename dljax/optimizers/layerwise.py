@@ -12,11 +12,12 @@ import optax
 from jax.typing import ArrayLike
 
 from dljax.errors import require
-from dljax.optimizers.adam_variants import checked_numbers, given, zero_moments
+from dljax.optimizers.adam_variants import checked_numbers, zero_moments
 from dljax.optimizers.adaptive import Moments
 from dljax.optimizers.leafwise import (
     checked_decay,
     checked_learning_rate,
+    given,
     leafwise,
     one_minus_power,
 )

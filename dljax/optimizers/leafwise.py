@@ -133,6 +133,13 @@ def checked_eps(name: str, eps: ArrayLike) -> ArrayLike:
     return jnp.maximum(_wide(eps), tiny) if isinstance(eps, jax.Array) else eps
 
 
+def given(rule: str, params: PyTree) -> PyTree:
+    """Returns the parameters; raises a `ValueError` where the caller of `rule` gave none."""
+    if params is None:
+        raise ValueError(f"{rule} needs the parameters: call update(grads, state, params).")
+    return params
+
+
 def _is_half(x: ArrayLike) -> bool:
     return isinstance(x, jax.Array) and x.dtype.itemsize == 2
 

@@ -9,8 +9,8 @@ import optax
 from jax.typing import ArrayLike
 
 from dljax.errors import require
-from dljax.optimizers.adam_variants import checked_numbers, given
-from dljax.optimizers.leafwise import checked_decay, leafwise, one_minus_power
+from dljax.optimizers.adam_variants import checked_numbers
+from dljax.optimizers.leafwise import checked_decay, given, leafwise, one_minus_power
 
 
 class MuonMoments(NamedTuple):

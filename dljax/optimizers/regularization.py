@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 from dljax.errors import require
 from dljax.keys import stream
-from dljax.optimizers.leafwise import RuleState, checked_learning_rate, leafwise
+from dljax.optimizers.leafwise import RuleState, checked_learning_rate, given, leafwise
 from dljax.optimizers.momentum import NoStatistics
 from dljax.optimizers.wrapping import (
     Shift,
@@ -24,7 +24,6 @@ from dljax.optimizers.wrapping import (
     changed,
     moved,
     not_shifted,
-    require_params,
     wide,
 )
 from dljax.types import PyTree
@@ -47,7 +46,7 @@ def decoupled_weight_decay(
     require("weight_decay", weight_decay, "[0, inf)")
 
     def update(u, s, p, t, learning_rate):
-        require_params("decoupled_weight_decay", p)
+        given("decoupled_weight_decay", p)
         return u - learning_rate * weight_decay * p, s
 
     return leafwise(lambda p: NoStatistics(), update, learning_rate)
@@ -64,7 +63,7 @@ def coupled_l2(weight_decay: ArrayLike) -> optax.GradientTransformationExtraArgs
     require("weight_decay", weight_decay, "[0, inf)")
 
     def update(g, s, p, t, learning_rate):
-        require_params("coupled_l2", p)
+        given("coupled_l2", p)
         return g + weight_decay * p, s
 
     return leafwise(lambda p: NoStatistics(), update)
@@ -90,7 +89,7 @@ def proximal_l1(
     require("strength", strength, "[0, inf)")
 
     def update(u, s, p, t, learning_rate):
-        require_params("proximal_l1", p)
+        given("proximal_l1", p)
         w = p + u
         kept = jnp.maximum(jnp.abs(w) - learning_rate * strength, 0.0)
         return jnp.sign(w) * kept - p, s
@@ -154,7 +153,7 @@ def weight_noise(
         return ShiftedState(not_shifted(params), optimizer.init(params))
 
     def update(grads, state, params=None, **extra_args):
-        require_params("weight_noise", params)
+        given("weight_noise", params)
         (count, (shift,)), inner = state
         updates, inner = optimizer.update(grads, inner, moved(params, shift), **extra_args)
         count = optax.safe_increment(count)

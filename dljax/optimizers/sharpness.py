@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from dljax import trees
 from dljax.errors import require
-from dljax.optimizers.leafwise import RuleState
+from dljax.optimizers.leafwise import RuleState, given
 from dljax.optimizers.states import CostState
 from dljax.optimizers.wrapping import (
     Shift,
@@ -17,7 +17,6 @@ from dljax.optimizers.wrapping import (
     changed,
     moved,
     not_shifted,
-    require_params,
     wide,
 )
 from dljax.types import PyTree
@@ -48,7 +47,7 @@ def sam(
         return CostState(jnp.float32(0), optimizer.init(params))
 
     def update(grads, state, params=None, *, grad_fn=None, **extra_args):
-        require_params("sam", params)
+        given("sam", params)
         if grad_fn is None:
             raise ValueError(
                 "sam needs the gradient as a function: call update(grads, state, params, "
@@ -87,7 +86,7 @@ def sam_alternating(
         return ShiftedState(not_shifted(params), optimizer.init(params))
 
     def update(grads, state, params=None, **extra_args):
-        require_params("sam_alternating", params)
+        given("sam_alternating", params)
         (count, (shift,)), old = state
         climbs = count % 2 == 0
         p = moved(params, shift)

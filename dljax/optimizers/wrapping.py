@@ -48,12 +48,6 @@ def wide(p: jax.Array) -> jax.Array:
     return jnp.array(p, jnp.promote_types(jnp.result_type(p), jnp.float32), copy=True)
 
 
-def require_params(rule: str, params: PyTree) -> None:
-    """Raises a `ValueError` where a rule was not given the parameters it needs."""
-    if params is None:
-        raise ValueError(f"{rule} needs the parameters: call update(grads, state, params).")
-
-
 def require_factory(optimizer: Any) -> None:
     """Raises a `ValueError` where an optimizer stands in the place of a function that makes one."""
     if not callable(optimizer):

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from optax import GradientTransformation, GradientTransformationExtraArgs, ScalarOrSchedule, chain
 
 from dljax.errors import require
-from dljax.optimizers.leafwise import checked_learning_rate, leafwise
+from dljax.optimizers.leafwise import checked_learning_rate, given, leafwise
 from dljax.optimizers.momentum import NoStatistics
 
 
@@ -50,7 +50,7 @@ def coupled(
     require("weight_decay", weight_decay, "[0, inf)")
 
     def update(g, s, p, t, _):
-        return g + weight_decay * _given(p), s
+        return g + weight_decay * given("weight decay", p), s
 
     return chain(leafwise(_nothing, update), optimizer)
 
@@ -62,7 +62,7 @@ def decoupled(
     require("weight_decay", weight_decay, "[0, inf)")
 
     def update(u, s, p, t, learning_rate):
-        return u - learning_rate * weight_decay * _given(p), s
+        return u - learning_rate * weight_decay * given("weight decay", p), s
 
     return chain(optimizer, leafwise(_nothing, update, learning_rate))
 
@@ -85,11 +85,3 @@ def root(x: jax.Array) -> jax.Array:
 
 def _nothing(p: jax.Array) -> NoStatistics:
     return NoStatistics()
-
-
-def _given(p: jax.Array | None) -> jax.Array:
-    if p is None:
-        raise ValueError(
-            "weight decay needs the parameters: call update(grads, state, params), got no params."
-        )
-    return p
