@@ -151,14 +151,14 @@ def _compare(options: Compare) -> None:
 
 def _list(options: List) -> None:
     from dljax import datasets, problems
-    from dljax.comparison.space import CLASSICS
+    from dljax.comparison.space import OPTIMIZERS
 
     def sentence(thing):
         return (inspect.getdoc(thing) or "").splitlines()[0]
 
     described = {
         "problems": {name: problems.summary(name) for name in problems.PROBLEMS},
-        "optimizers": {name: sentence(factory) for name, factory in CLASSICS.items()},
+        "optimizers": {name: sentence(factory) for name, factory in OPTIMIZERS.items()},
         "data sets": {
             name: f"{d.num_rows:,} rows, "
             + (f"{d.num_classes} classes" if d.num_classes else "regression")

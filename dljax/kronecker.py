@@ -34,7 +34,7 @@ def kronecker_factors(
     """Computes the factors of every `flax.linen.Dense` and `dj.modules.Conv` of a model, by path.
 
     Martens & Grosse 2015, arXiv:1503.05671, section 3, for dense layers; Grosse & Martens 2016,
-    arXiv:1602.01407, section 3.1, for convolutions.
+    arXiv:1602.01407, section 3, for convolutions.
 
     Args:
       outputs_of: Outputs of all rows, float[B, ...], at parameters.

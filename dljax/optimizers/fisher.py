@@ -35,7 +35,7 @@ def diagonal_fisher(
     damping: ArrayLike = 1e-3,
     exact: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
-    """The natural gradient with the diagonal of the Fisher matrix; Martens 2020, section 11.
+    """The natural gradient with the diagonal of the Fisher matrix alone; Martens 2020, JMLR 21.
 
         F = decay F + (1 - decay) diag(Fisher)
         u = -learning_rate g / (F / (1 - decay^t) + damping)
@@ -89,8 +89,7 @@ def kfac(
 
     with A and G over 1 - decay^t, and the factored damping of section 6.3. All U together are
     shrunk to sqrt(max_kl / K) U where the change of the model's distribution that they promise,
-    K = 1/2 sum tr(U^T A U G), is more than `max_kl` (after Ba, Grosse & Martens 2017, ICLR,
-    section 5). The momentum of section 7 is left to `optax.chain`.
+    K = 1/2 sum tr(U^T A U G), is more than `max_kl` (after Ba, Grosse & Martens 2017, ICLR). The momentum of section 7 is left to `optax.chain`.
 
     Args:
       learning_rate: Step size, >= 0, dimensionless; a schedule sees 0 first.

@@ -98,7 +98,7 @@ def gauss_newton(
     max_iterations: int = 20,
     max_halvings: int = 10,
 ) -> optax.GradientTransformationExtraArgs:
-    """The generalized Gauss-Newton method; Schraudolph 2002, Neural Computation 14, section 3.
+    """The generalized Gauss-Newton method; Schraudolph 2002, Neural Computation 14.
 
         d = -(G + damping I)^-1 g,   G = sum_b w_b J_b^T (d^2 l_b / df_b^2) J_b
         u = alpha d
