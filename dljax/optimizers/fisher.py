@@ -89,7 +89,8 @@ def kfac(
 
     with A and G over 1 - decay^t, and the factored damping of section 6.3. All U together are
     shrunk to sqrt(max_kl / K) U where the change of the model's distribution that they promise,
-    K = 1/2 sum tr(U^T A U G), is more than `max_kl` (after Ba, Grosse & Martens 2017, ICLR). The momentum of section 7 is left to `optax.chain`.
+    K = 1/2 sum tr(U^T A U G), is more than `max_kl` (after Ba, Grosse & Martens 2017, ICLR). The
+    momentum of section 7 is left to `optax.chain`.
 
     Args:
       learning_rate: Step size, >= 0, dimensionless; a schedule sees 0 first.
