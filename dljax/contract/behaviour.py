@@ -73,7 +73,7 @@ def same_numbers(subject: Subject) -> None:
     """Compiled, scanned and vmapped steps give the numbers of eager ones, to 1e-9 in float64."""
     with jax.enable_x64(True):
         subject = subject._replace(dtype="float64")
-        optimizer, params = optimizer_of(subject), params_of(subject)
+        optimizer, params = optimizer_of(subject), params_of(subject)["dense"]
 
         def scanned(params):
             carry = (params, optimizer.init(params))

@@ -21,7 +21,8 @@ def traced_numbers(subject: Subject) -> None:
     for name, value in _numbers(subject).items():
         try:
             jax.eval_shape(
-                lambda x, name=name: run(optimizer_of(subject, **{name: x}), params), value
+                lambda x, name=name: run(optimizer_of(subject, **{name: x}), params, (1.0, 1.0)),
+                value,
             )
         except jax.errors.JAXTypeError as error:
             kind = type(error).__name__
@@ -32,9 +33,9 @@ def traced_numbers(subject: Subject) -> None:
 
 def vmapped_numbers(subject: Subject) -> None:
     """Every number may be an axis of vmap, and gives what it gives alone."""
-    params = params_of(subject)
+    params = params_of(subject)["dense"]
     pairs = {n: np.array([0.9 * x, x]) for n, x in _numbers(subject).items()}
-    moved = lambda numbers: run(optimizer_of(subject, **numbers), params)[0]  # noqa: E731
+    moved = lambda numbers: run(optimizer_of(subject, **numbers), params, (1.0, 0.5))[0]  # noqa: E731
     together = jax.vmap(moved)({n: jnp.asarray(x, jnp.float32) for n, x in pairs.items()})
     for i in range(2):
         alone = moved({n: float(x[i]) for n, x in pairs.items()})

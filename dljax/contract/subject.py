@@ -1,7 +1,7 @@
 """What is put to the test: an optimizer whose numbers are arguments, and a small problem for it.
 
 The problem has one loss for every element, so that it has a gradient whatever the tree is:
-l(x) = d^2 / 2 + d^4 / 8 with d = x - 1, of the real and of the imaginary part of a complex x.
+l(x) = sqrt(1 + d^2) with d = x - 1, of the real and of the imaginary part of a complex x.
 """
 
 import inspect
@@ -108,7 +108,7 @@ def params_of(subject: Subject) -> PyTree:
 
 def gradients(params: PyTree, size: ArrayLike = 1.0) -> PyTree:
     """Returns the gradient of the problem, times `size`; conjugated as optax wants complex ones."""
-    slope = lambda x: jnp.asarray(size, x.dtype) * ((x - 1) + (x - 1) ** 3 / 2)  # noqa: E731
+    slope = lambda x: jnp.asarray(size, x.dtype) * (x - 1) / jnp.sqrt(1 + (x - 1) ** 2)  # noqa: E731
     return jax.tree.map(lambda p: _by_part(slope, p), params)
 
 
@@ -117,8 +117,8 @@ def extras(params: PyTree, size: ArrayLike = 1.0) -> dict[str, Any]:
 
     Its Hessian is diagonal and positive, and stands for the Gauss-Newton and Fisher matrices.
     """
-    loss = lambda x: ((x - 1) ** 2 / 2 + (x - 1) ** 4 / 8).sum()  # noqa: E731
-    curve = lambda x: jnp.asarray(size, x.dtype) * (1 + 1.5 * (x - 1) ** 2)  # noqa: E731
+    loss = lambda x: jnp.sqrt(1 + (x - 1) ** 2).sum()  # noqa: E731
+    curve = lambda x: jnp.asarray(size, x.dtype) / (1 + (x - 1) ** 2) ** 1.5  # noqa: E731
     diagonal = jax.tree.map(lambda p: _by_part(curve, p), params)
 
     def value_fn(p):

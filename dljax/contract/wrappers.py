@@ -38,8 +38,9 @@ def masked(subject: Subject) -> None:
 
 def multi_steps(subject: Subject) -> None:
     """In optax.MultiSteps it steps once on the mean of two gradients."""
-    optimizer, params = optimizer_of(subject), params_of(subject)
-    several = optax.MultiSteps(optimizer, every_k_schedule=2)
+    optimizer, params = optimizer_of(subject), params_of(subject)["dense"]
+    kept = {"float64": jnp.float64, "complex64": jnp.complex64}.get(subject.dtype, jnp.float32)
+    several = optax.MultiSteps(optimizer, every_k_schedule=2, accumulator_dtype=kept)
     grads = gradients(params)
     update = jax.jit(lambda state: several.update(grads, state, params, **extras(params)))
     held, state = update(several.init(params))
@@ -51,7 +52,7 @@ def multi_steps(subject: Subject) -> None:
 
 def apply_if_finite(subject: Subject) -> None:
     """In optax.apply_if_finite it steps as alone, and a NaN leaves its state as it was."""
-    optimizer, params = optimizer_of(subject), params_of(subject)
+    optimizer, params = optimizer_of(subject), params_of(subject)["dense"]
     guarded = optax.apply_if_finite(optimizer, max_consecutive_errors=2)
     guarded_step = jax.jit(lambda *arguments: step(guarded, *arguments))
     moved, state = guarded_step(params, guarded.init(params), 1.0)
