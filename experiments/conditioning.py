@@ -11,7 +11,7 @@ Command: python experiments/conditioning.py
 Expect, in two minutes on two cores, for raw, scaled, centred, standardized and whitened inputs the
 condition numbers 5e7, 2e5, 8e4, 470 and 1, and steps of sgd: inf, inf, inf, 9, 1; of momentum: inf,
 inf, 2840, 26, 1; of adam: inf, 2200, 128, 30, 29; of newton_cg: 34, 5, 3, 2, 1, for 655, 101, 49,
-12 and 3.3 gradients. Only both together save sgd; Adam, which scales by itself, needs the mean 0.
+12 and 3.3 gradients. Only both together save sgd; adam minds a mean more than a unit.
 """
 
 from functools import partial
