@@ -1,0 +1,127 @@
+"""Experiments are method sections: each says what to expect, and its program runs."""
+
+import importlib.util
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dljax as dj
+
+FILES = sorted((Path(__file__).parent.parent / "experiments").glob("*.py"))
+
+
+def load(name):
+    """Imports an experiment, which is no module of a package, anew."""
+    path = next(path for path in FILES if path.stem == name)
+    spec = importlib.util.spec_from_file_location(f"experiment_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Loads an experiment with other constants, in a folder of its own, without its devices."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(dj, "configure", list)
+
+    def changed(name, **constants):
+        module = load(name)
+        for constant, value in constants.items():
+            assert hasattr(module, constant)
+            monkeypatch.setattr(module, constant, value)
+        return module
+
+    return changed
+
+
+@pytest.mark.parametrize("name", [path.stem for path in FILES])
+def test_an_experiment_states_question_method_command_and_what_to_expect(name):
+    experiment = load(name)
+    for part in ("Question: ", "Method: ", f"Command: python experiments/{name}.py\n", "\nExpect"):
+        assert part in experiment.__doc__
+    assert len(Path(experiment.__file__).read_text().splitlines()) < 80
+    assert callable(experiment.main)
+
+
+def test_a_path_starts_at_the_dot_and_goes_down_and_every_minimum_is_0():
+    paths = load("optimizer_paths")
+    minima = paths.values(jnp.array(paths.MINIMA, jnp.float32).T)
+    np.testing.assert_array_equal(np.diag(minima), 0)  # exact in float32, all are binary fractions
+    paths.NUM_STEPS = 1
+    cell = {"function": jnp.int32(2), "learning_rate": jnp.float32(0.1)}
+    path = paths.member(**cell, optimizer=dj.optimizers.sgd)
+    # the gradient of (x^2 - 1)^2 / 4 + 5 y^2 at (0.001, 0.4) is (x^3 - x, 10 y); rounding is 1e-7
+    np.testing.assert_allclose(path["valid_x"], [1e-3, 1.0999999e-3], rtol=1e-6)
+    np.testing.assert_allclose(path["valid_y"], [0.4, 0.0], atol=1e-7)
+
+
+def test_all_optimizers_are_drawn_but_those_left_out():
+    paths = load("optimizer_paths")
+    assert set(paths.ARMS) == set(paths.OPTIMIZERS) - set(paths.LEFT_OUT)
+    assert set(paths.LEFT_OUT) <= set(paths.OPTIMIZERS)
+
+
+def test_a_step_on_whitened_inputs_is_the_whole_way():
+    conditioning = load("conditioning")
+    conditioning.HORIZON = 1
+    draw = np.random.default_rng(0)
+    x = conditioning.versions(draw.normal(size=(50, 3)) * [1, 10, 100] + 5)["whitened"]
+    np.testing.assert_allclose(2 * x.T @ x / 50, 2 * np.eye(4), atol=1e-12)  # the Hessian, float64
+    y = x @ [1.0, -2.0, 0.5, 3.0]
+    history = conditioning.member(
+        jnp.array(x, jnp.float32)[None],
+        jnp.array(y, jnp.float32),
+        inputs=jnp.int32(0),
+        learning_rate=jnp.float32(0.5),
+        optimizer=dj.optimizers.sgd,
+    )
+    np.testing.assert_allclose(history["loss"][1], 0.0, atol=1e-10)  # squares of float32 rounding
+
+
+def test_whitened_inputs_are_the_fastest_to_learn(small, capsys):
+    conditioning = small(
+        "conditioning",
+        OPTIMIZERS={"sgd": dj.optimizers.sgd},
+        LEARNING_RATES=np.array([0.1, 0.5]),
+        HORIZON=30,
+    )
+    conditioning.main()
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert rows["raw"] == ["scaled", "centred", "standardized", "whitened"]
+    assert rows["sgd"][:3] == ["inf"] * 3
+    assert rows["sgd"][4] == "1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "constants"),
+    [
+        ("dialects", {"SETTINGS": {"learning_rates": [0.01], "tuning_seeds": 1, "seeds": 2}}),
+        ("schedules", {"NUM_STEPS": 80, "SEEDS": 2}),
+    ],
+)
+def test_a_comparison_in_small_comes_to_its_end(small, name, constants):
+    small(name, **constants).main()
+
+
+@pytest.mark.slow
+def test_paths_are_drawn_and_their_ends_are_told(small, capsys):
+    names = ("sgd", "nag", "adam", "newton")
+    arms = {name: getattr(dj.optimizers, name) for name in names}
+    paths = small("optimizer_paths", ARMS=arms, NUM_STEPS=3, LEARNING_RATES=np.array([1e-3, 0.01]))
+    paths.main()
+    assert paths.OUT.read_bytes().startswith(b"\x89PNG")
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == list(names)
+
+
+@pytest.mark.slow
+def test_methods_of_second_order_are_drawn_against_steps_gradients_and_seconds(small, capsys):
+    space = {"learning_rate": [0.1]}
+    methods = {"momentum": (space, 4), "newton_cg": ({**space, "damping": [1e-3]}, 2)}
+    second_order = small("second_order", METHODS=methods, NUM_ROUNDS=2)
+    second_order.main()
+    assert second_order.OUT.read_bytes().startswith(b"\x89PNG")
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == list(methods)
