@@ -61,6 +61,8 @@ def leafwise(
     def init_leaf(p):
         if p is None:
             return [None] * len(stats_type._fields)
+        if isinstance(p, jax.ShapeDtypeStruct):  # abstract parameters, as optax takes them
+            p = jnp.zeros(p.shape, p.dtype)
         return [_kept(field, p) for field in init(_parts(p))]
 
     def init_fn(params: PyTree) -> RuleState:
