@@ -8,7 +8,7 @@ the parameters are the outputs; and muon, adamw for a vector.
 Command: python experiments/optimizer_paths.py
 Expect, in 90 seconds on two cores: all follow Rosenbrock's valley; newton, newton_cg and soap reach
 its end, momentum, lars, nag and lion nearly, sgd, radam, adagrad and adamax not even the bend.
-Methods with a step for each coordinate leave the saddle aslant, others fall to its ridge first.
+All with a step for each coordinate but radam leave the saddle aslant; the rest fall to its ridge.
 """
 
 from pathlib import Path
