@@ -136,7 +136,8 @@ def adam(
 
         m = b1 m + (1 - b1) g
         v = b2 v + (1 - b2) g^2
-        u = -learning_rate sqrt(1 - b2^t) / (1 - b1^t) m / sqrt(v + eps)
+        c = (1 - b1^t) / sqrt(1 - b2^t)
+        u = -learning_rate m / (c sqrt(v + eps))
 
     Args:
       learning_rate: Step size, >= 0, in units of the parameters; a schedule sees 0 first.
@@ -156,7 +157,7 @@ def adam(
     def update(g, s, p, t, learning_rate):
         m = b1 * s.m + (1 - b1) * g
         v = b2 * s.v + (1 - b2) * g**2
-        c = jnp.sqrt(one_minus_power(b2, t)) / one_minus_power(b1, t)
-        return -learning_rate * c * m / jnp.sqrt(v + eps), Moments(m, v)
+        c = one_minus_power(b1, t) / jnp.sqrt(one_minus_power(b2, t))
+        return -learning_rate * m / (c * jnp.sqrt(v + eps)), Moments(m, v)
 
     return leafwise(init, update, learning_rate)

@@ -69,6 +69,7 @@ def leafwise(
         leaves, tree = jax.tree.flatten(params, is_leaf=_is_none)
         return RuleState(jnp.zeros([], jnp.int32), by_field(tree, [init_leaf(p) for p in leaves]))
 
+    @jax.jit  # leaves of one shape are traced and lowered once
     def update_leaf(g, row, p, t, rate):
         s = stats_type(*(_rule_sees(field, g) for field in row))
         u, s = update(_parts(g), s, None if p is None else _parts(p), t, rate)
