@@ -16,7 +16,7 @@ FLOORS = {
     **dict.fromkeys(("tasks", "datasets", "batches", "curvature", "kronecker"), (2, "learning")),
     **dict.fromkeys(("training", "stopping", "problems", "range_test"), (3, "learning")),
     "studies": (3, "populations"),
-    "addresses": (0, "both"),
+    **dict.fromkeys(("addresses", "options"), (0, "both")),
     "comparison": (4, "both"),
     "contract": (4, "both"),
     "cli": (5, "both"),

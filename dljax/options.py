@@ -1,0 +1,28 @@
+"""The kinds of options that the command line takes, and how each is shown in its help."""
+
+from typing import Annotated
+
+import tyro
+from tyro.constructors import PrimitiveConstructorSpec
+
+
+def _whole_number(words: list[str]) -> int:
+    try:
+        return int(words[0])
+    except ValueError:
+        raise ValueError(f"must be a whole number, got {words[0]!r}.") from None
+
+
+_Int = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="N",
+    instance_from_str=_whole_number,
+    is_instance=lambda value: value is None or isinstance(value, int),
+    str_from_instance=lambda value: ["" if value is None else str(value)],
+)
+_Text = tyro.conf.arg(help_behavior_hint="")
+Count = Annotated[int | None, _Int, _Text]
+Names = Annotated[str, tyro.conf.arg(metavar="NAME,...", help_behavior_hint="")]
+Numbers = Annotated[str, tyro.conf.arg(metavar="NUMBER,...", help_behavior_hint="")]
+Folder = Annotated[str, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")]
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff, _Text]
