@@ -1,5 +1,6 @@
 """What second-order optimizers may ask of a batch; what is not asked for costs nothing."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ def extra_args(local: Local) -> dict[str, Callable]:
     """
     p = local.params
 
-    def value_fn(p):
+    def value_fn(p, **_):
         return local.output_loss(local.outputs_of(p))
 
     def hvp_fn(v):
@@ -68,13 +69,16 @@ def extra_args(local: Local) -> dict[str, Callable]:
         root = lambda z: local.fisher_root(f, z)  # noqa: E731
         return _transposed(local, _by_row(local.share, root(jax.linear_transpose(root, f)(Jv)[0])))
 
-    offered = {"value_fn": value_fn, "grad_fn": jax.grad(value_fn), "hvp_fn": hvp_fn}
-    offered["gauss_newton_vp"] = gauss_newton_vp
+    offered = {"grad_fn": jax.grad(value_fn), "hvp_fn": hvp_fn, "gauss_newton_vp": gauss_newton_vp}
     if local.fisher_root is not None:
         offered["fisher_vp"] = fisher_vp
         offered["fisher_diagonal_fn"] = lambda exact=False: _fisher_diagonal(local, exact)
         offered["kronecker_fn"] = lambda exact=False: _kronecker(local, exact)
-    return offered
+    # optax's line searches refuse what value_fn does not take, and hand it what it does
+    ignored = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in offered]
+    place = inspect.Parameter("p", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    value_fn.__signature__ = inspect.Signature([place, *ignored])
+    return {**offered, "value_fn": value_fn}
 
 
 def _transposed(local: Local, u: Any) -> PyTree:

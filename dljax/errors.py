@@ -27,6 +27,8 @@ def require(name: str, value: ArrayLike, interval: str) -> None:
         return
     low, high = (float(end) for end in interval[1:-1].split(","))
     try:
+        if value is None:
+            raise TypeError
         numbers = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a number in {interval}, got {value!r}.") from None
@@ -35,6 +37,18 @@ def require(name: str, value: ArrayLike, interval: str) -> None:
     outside = numbers[~(above & below)]
     if outside.size:
         raise ValueError(f"{name} must be in {interval}, got {outside.flat[0]:g}.")
+
+
+def require_whole(name: str, value: int, interval: str) -> None:
+    """Raises unless `value` is a whole number in `interval`, known before anything is traced."""
+    if isinstance(value, jax.core.Tracer):
+        raise ValueError(
+            f"{name} must be a whole number that is not traced; "
+            f"for optax.inject_hyperparams that is static_args={name!r}."
+        )
+    require(name, value, interval)
+    if value != int(value):
+        raise ValueError(f"{name} must be a whole number in {interval}, got {value:g}.")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:

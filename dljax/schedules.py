@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 
@@ -69,11 +70,18 @@ def step_down(
       factor: >= 0, one for all or one for each boundary, [K].
     """
     require("learning_rate", learning_rate, "[0, inf)")
+    if not isinstance(boundaries, Sequence | jax.Array | np.ndarray):
+        raise ValueError(f"boundaries must be a list of counts, got {boundaries!r}.")
     for boundary in boundaries:  # each may be traced
         require("a boundary", boundary, "[0, inf)")
     require("factor", factor, "[0, inf)")
-    boundaries = jnp.asarray(boundaries)
-    factors = jnp.broadcast_to(jnp.asarray(factor), boundaries.shape)
+    boundaries, factor = jnp.asarray(boundaries), jnp.asarray(factor)
+    if factor.shape not in ((), (1,), boundaries.shape):
+        raise ValueError(
+            f"factor must be one number or {len(boundaries)}, one for each boundary, "
+            f"got {factor.size}."
+        )
+    factors = jnp.broadcast_to(factor, boundaries.shape)
 
     def schedule(count):
         rate = learning_rate * jnp.ones(jnp.shape(count))
@@ -187,6 +195,8 @@ def one_cycle(
       end: From `num_steps` on, as a part of `learning_rate`, >= 0.
     """
     _require_fractions(peak=peak, back=back)
+    require("start", start, "[0, inf)")
+    require("end", end, "[0, inf)")
     return _lines(learning_rate, num_steps, (0.0, peak, back, 1.0), (start, 1.0, start, end))
 
 
@@ -213,6 +223,7 @@ def warmup_stable_decay(
       end: From `num_steps` on, as a part of `learning_rate`, >= 0.
     """
     _require_fractions(warm=warm, stable=stable)
+    require("end", end, "[0, inf)")
     return _lines(learning_rate, num_steps, (0.0, warm, stable, 1.0), (0.0, 1.0, 1.0, end))
 
 
@@ -229,8 +240,6 @@ def _lines(learning_rate: ArrayLike, num_steps: ArrayLike, at: tuple, parts: tup
     """Goes in straight lines through parts of the learning rate at fractions of the run."""
     require("learning_rate", learning_rate, "[0, inf)")
     require("num_steps", num_steps, "(0, inf)")
-    for part in parts:
-        require("start and end", part, "[0, inf)")
     stack = lambda numbers: jnp.stack([jnp.asarray(x, float) for x in numbers])  # noqa: E731
     return lambda count: learning_rate * jnp.interp(count / num_steps, stack(at), stack(parts))
 

@@ -14,6 +14,7 @@ from dljax.curvature import Local, extra_args
 from dljax.errors import require
 from dljax.keys import stream
 from dljax.optimizers import eval_params, gradient_equivalents
+from dljax.optimizers.wrapping import inner_optimizer
 from dljax.splits import Split
 from dljax.tasks import Task
 from dljax.types import Batch, Data, Metrics, Variables
@@ -86,9 +87,10 @@ def trainer(
       parts: Parts of the split to evaluate; those the split does not have are left out.
 
     Raises:
-      ValueError: If the batch is larger than the training part or a name is not known.
+      ValueError: If the optimizer is none, the batch is larger than the training part, or a name
+        is not known.
     """
-    optimizer = optax.with_extra_args_support(optimizer)
+    optimizer = inner_optimizer(optimizer)
     source = batches(
         data, split, batch_size=batch_size, order=order, remainder=remainder, parts=parts
     )

@@ -303,3 +303,21 @@ def test_a_missing_loss_is_said():
     optimizer = schedules.reduce_on_plateau(dj.optimizers.sgd, 0.1)
     with pytest.raises(ValueError, match=r"reduce_on_plateau needs the loss: call update\(grads"):
         optimizer.update(jnp.ones(1), optimizer.init(jnp.ones(1)), jnp.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: dj.schedules.step_down(0.1, 10), "boundaries must be a list of counts, got 10"),
+        (
+            lambda: dj.schedules.step_down(0.1, [10, 20], factor=[0.1, 0.2, 0.3]),
+            "factor must be one number or 2, one for each boundary, got 3",
+        ),
+        (lambda: dj.schedules.one_cycle(0.1, 10, start=-1.0), r"start must be in \[0, inf\)"),
+        (lambda: dj.schedules.warmup_stable_decay(0.1, 9, end=-1.0), r"end must be in \[0, inf\)"),
+    ],
+    ids=["boundaries", "factors", "start", "end"],
+)
+def test_an_argument_of_the_wrong_kind_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

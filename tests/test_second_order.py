@@ -368,3 +368,82 @@ def test_complex_parameters_are_refused():
     optimizer = opt.newton(max_halvings=0)
     with pytest.raises(ValueError, match="newton must have real parameters"):
         optimizer.update(p, optimizer.init(p), p, hvp_fn=lambda v: v)
+
+
+class Normed(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.LayerNorm(name="norm")(nn.Dense(6, name="a")(x))
+        return nn.Dense(3, name="b")(nn.relu(x))
+
+
+def trained(optimizer, model=None):
+    model = dj.linen_model(Normed()) if model is None else model
+    task = dj.supervised(model, losses.cross_entropy)
+    fit = dj.trainer(task, optimizer, small.blobs(24), parts=("train",))
+    run_it = jax.jit(lambda key: dj.run(fit, fit.init(key), num_steps=6)[1]["train_loss"])
+    return run_it(jax.random.key(0))
+
+
+def test_kfac_takes_the_layers_that_a_partition_gives_it():
+    optimizer = optax.partition(
+        {"kfac": opt.kfac(0.1), "adam": opt.adam(0.01)}, {"a": "kfac", "norm": "adam", "b": "kfac"}
+    )
+    loss = trained(optimizer)
+    assert loss[-1] < loss[0]
+
+
+@pytest.mark.parametrize("name", ["natural_gradient", "diagonal_fisher", "sam"])
+def test_a_method_that_needs_the_whole_tree_says_so_in_a_partition(name):
+    part = opt.sam(opt.sgd(0.1)) if name == "sam" else getattr(opt, name)(0.1)
+    optimizer = optax.partition(
+        {"this": part, "sgd": opt.sgd(0.1)}, {"a": "this", "norm": "sgd", "b": "this"}
+    )
+    with pytest.raises(ValueError, match=f"{name} must have all parameters, got a part"):
+        trained(optimizer)
+
+
+def test_multi_steps_hands_the_functions_on():
+    loss = trained(optax.MultiSteps(opt.newton_cg(damping=0.1), 2))
+    assert loss[-1] < loss[0]
+
+
+def test_optax_line_searches_run_in_the_trainer():
+    loss = trained(optax.lbfgs())
+    assert loss[-1] < loss[0]
+
+
+def test_sam_hands_on_no_curvature_of_another_point():
+    with pytest.raises(ValueError, match="newton_cg must be given the extra argument hvp_fn"):
+        trained(opt.sam(opt.newton_cg()))
+
+
+def test_a_line_search_without_parameters_is_refused():
+    p = jnp.ones(2)
+    optimizer = opt.newton()
+    with pytest.raises(ValueError, match="newton needs the parameters"):
+        optimizer.update(p, optimizer.init(p), hvp_fn=lambda v: v, value_fn=jnp.sum)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: opt.newton(max_halvings=1.5), r"max_halvings must be a whole number .* got 1.5"),
+        (lambda: opt.muon(0.1, num_iterations=2.5), "num_iterations must be a whole number"),
+        (
+            lambda: jax.jit(
+                lambda p: optax.inject_hyperparams(opt.shampoo)(learning_rate=0.1).init(p)
+            )(jnp.ones((2, 2))),
+            "max_size must be a whole number that is not traced; .* static_args='max_size'",
+        ),
+        (lambda: opt.adam(None), "learning_rate must be a number in .* got None"),
+        (
+            lambda: opt.ema(opt.sgd),
+            r"optimizer must be an optax.GradientTransformation, .* got sgd",
+        ),
+    ],
+    ids=["halvings", "iterations", "static", "none", "factory"],
+)
+def test_an_argument_of_the_wrong_kind_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -234,8 +234,10 @@ def _test_metrics(runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _gradients_per_step(runs: pd.DataFrame) -> float:
-    """Returns the mean cost of a step in gradient equivalents, over all runs."""
+    """Returns the mean cost of a step in gradient equivalents, over the runs that went through."""
     last = runs[runs["step"] == runs["step"].max()]
+    through = last["diverged_at"] < 0
+    last = last[through] if through.any() else last
     return float(np.round((last["cost"] / last["step"]).mean(), 4))
 
 

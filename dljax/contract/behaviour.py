@@ -27,7 +27,7 @@ def pure(subject: Subject) -> None:
     first = update(*inputs)
     agree("the inputs after an update", jax.tree.map(jnp.asarray, inputs), before, rtol=0)
     agree("a second update", update(*inputs), first, rtol=0)
-    with jax.checking_leaks():
+    with jax.checking_leaks(), jax.disable_jit(False):
         jax.make_jaxpr(update)(*inputs)
 
 
@@ -43,9 +43,10 @@ def one_trace(subject: Subject) -> None:
 
     params = params_of(subject)
     carry = (params, optimizer_of(subject).init(params))
-    for factor in (1.0, 0.5, 0.25):
-        rate = {n: np.float32(factor * x) for n, x in subject.numbers.items()}
-        carry = jax.eval_shape(jitted, rate, *carry)
+    with jax.disable_jit(False):
+        for factor in (1.0, 0.5, 0.25):
+            numbers = {n: np.float32(factor * x) for n, x in subject.numbers.items()}
+            carry = jax.eval_shape(jitted, numbers, *carry)
     if traces > 1:
         raise Fails(f"three steps at three learning rates were traced {traces} times.")
 
@@ -57,7 +58,8 @@ def stable_types(subject: Subject) -> None:
     scanned = lambda c: lax.scan(lambda c, _: (step(optimizer, *c), None), c, length=2)[0]  # noqa: E731
     chosen = lambda c, take: lax.cond(take, lambda: step(optimizer, *c), lambda: c)  # noqa: E731
     before = jax.tree_util.tree_flatten_with_path(carry[1])[0]
-    after = jax.eval_shape(lambda c: step(optimizer, *c), carry)[1]
+    with jax.disable_jit(False):
+        after = jax.eval_shape(lambda c: step(optimizer, *c), carry)[1]
     if jax.tree.structure(after) != jax.tree.structure(carry[1]):
         raise Fails(f"the tree of the state becomes {jax.tree.structure(after)}.")
     for (path, x), y in zip(before, jax.tree.leaves(after), strict=True):
@@ -65,8 +67,9 @@ def stable_types(subject: Subject) -> None:
         if (old.shape, old.dtype, old.weak_type) != (new.shape, new.dtype, new.weak_type):
             weak = " (weak)" if new.weak_type else ""
             raise Fails(f"state{jax.tree_util.keystr(path)} becomes {new}{weak} from {old}.")
-    jax.eval_shape(scanned, carry)
-    jax.eval_shape(chosen, carry, True)
+    with jax.disable_jit(False):
+        jax.eval_shape(scanned, carry)
+        jax.eval_shape(chosen, carry, True)
 
 
 def same_numbers(subject: Subject) -> None:
@@ -80,7 +83,8 @@ def same_numbers(subject: Subject) -> None:
             return lax.scan(lambda c, _: (step(optimizer, *c), None), carry, length=3)[0]
 
         members = jax.tree.map(lambda p: jnp.stack([1.1 * p, p]), params)
-        compiled = jax.jit(jax.vmap(scanned))(members)
+        with jax.disable_jit(False):
+            compiled = jax.jit(jax.vmap(scanned))(members)
         agree("compiled", jax.tree.map(lambda x: x[1], compiled), run(optimizer, params))
 
 

@@ -20,10 +20,13 @@ def traced_numbers(subject: Subject) -> None:
     params = params_of(subject)
     for name, value in _numbers(subject).items():
         try:
-            jax.eval_shape(
-                lambda x, name=name: run(optimizer_of(subject, **{name: x}), params, (1.0, 1.0)),
-                value,
-            )
+            with jax.disable_jit(False):
+                jax.eval_shape(
+                    lambda x, name=name: run(
+                        optimizer_of(subject, **{name: x}), params, (1.0, 1.0)
+                    ),
+                    value,
+                )
         except jax.errors.JAXTypeError as error:
             kind = type(error).__name__
             raise Fails(

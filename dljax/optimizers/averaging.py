@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from dljax.errors import require
 from dljax.optimizers.leafwise import checked_decay, checked_learning_rate, given, one_minus_power
 from dljax.optimizers.states import AverageState, eval_params
-from dljax.optimizers.wrapping import changed, moved, require_factory, wide
+from dljax.optimizers.wrapping import changed, inner_optimizer, moved, require_factory, wide
 from dljax.types import PyTree
 
 
@@ -85,7 +85,7 @@ def lookahead(
     """
     require("k", k, "[1, inf)")
     require("alpha", alpha, "[0, 1]")
-    optimizer = optax.with_extra_args_support(optimizer)
+    optimizer = inner_optimizer(optimizer)
 
     def init(params):
         return AverageState(jnp.int32(0), jax.tree.map(wide, params), optimizer.init(params))
@@ -142,7 +142,7 @@ def schedule_free(
     require_factory(optimizer)
     checked_learning_rate(learning_rate)
     require("b1", b1, "[0, 1]")
-    optimizer = optax.with_extra_args_support(optimizer(learning_rate))
+    optimizer = inner_optimizer(optimizer(learning_rate))
 
     def init(params):
         z, x = jax.tree.map(wide, params), jax.tree.map(wide, params)
@@ -171,7 +171,7 @@ def _averaged(
     weight: Callable[[jax.Array], ArrayLike],
 ) -> optax.GradientTransformationExtraArgs:
     """Trains by `optimizer` and averages its points: that of update t enters with `weight(t)`."""
-    optimizer = optax.with_extra_args_support(optimizer)
+    optimizer = inner_optimizer(optimizer)
 
     def init(params):
         return AverageState(jnp.int32(0), jax.tree.map(wide, params), optimizer.init(params))

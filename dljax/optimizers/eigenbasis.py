@@ -9,7 +9,7 @@ import optax
 from jax import lax
 from jax.typing import ArrayLike
 
-from dljax.errors import require
+from dljax.errors import require, require_whole
 from dljax.linalg import eigh, orthogonal
 from dljax.optimizers.adam_variants import checked_numbers
 from dljax.optimizers.leafwise import (
@@ -61,7 +61,7 @@ def shampoo(
     checked_learning_rate(learning_rate)
     eps = checked_eps("eps", eps)
     require("every", every, "[1, inf)")
-    require("max_size", max_size, "[0, inf)")
+    require_whole("max_size", max_size, "[0, inf)")
 
     def init(p):
         starts = [(jnp.eye if n <= max_size else jnp.ones)(n, dtype=p.dtype) for n in _shape(p)]
@@ -112,7 +112,7 @@ def soap(
     """
     b1, b2, eps = checked_numbers(learning_rate, b1, b2, eps)
     require("every", every, "[1, inf)")
-    require("max_size", max_size, "[0, inf)")
+    require_whole("max_size", max_size, "[0, inf)")
 
     def axes(p):
         return [i for i, n in enumerate(p.shape) if p.ndim > 1 and p.size and n <= max_size]

@@ -60,7 +60,7 @@ def adafactor(
         return FactoredSquares(R=jnp.zeros(rows, p.dtype), C=jnp.zeros(columns, p.dtype), V=())
 
     def update(g, s, p, t, learning_rate):
-        b = 1 - t ** (-power)
+        b = 1 - jnp.asarray(t, float) ** (-power)
         if _is_factored(g):
             R = b * s.R + (1 - b) * jnp.mean(g**2, axis=-1)
             C = b * s.C + (1 - b) * jnp.mean(g**2, axis=-2)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from dljax.errors import require
 from dljax.linalg import solve_positive
 from dljax.optimizers.leafwise import checked_decay, checked_learning_rate, one_minus_power
-from dljax.optimizers.second_order import needed
+from dljax.optimizers.second_order import needed, whole_tree
 from dljax.optimizers.states import CostState
 from dljax.types import PyTree
 
@@ -61,6 +61,7 @@ def diagonal_fisher(
         return _start(zeros)
 
     def update_fn(grads, state, params=None, **extra_args):
+        whole_tree("diagonal_fisher", grads, extra_args)
         measured, S = needed("diagonal_fisher", "fisher_diagonal_fn", extra_args)(exact)
         corrected, state = _averaged(state, measured, decay, S)
         rate = learning_rate(state.inner.count - 1) if callable(learning_rate) else learning_rate
@@ -100,7 +101,8 @@ def kfac(
       exact: Whether to sum over all outputs, or to draw one direction in their space.
 
     Every parameter must be the "kernel" or "bias" of a `flax.linen.Dense` or a `dj.modules.Conv`
-    that the model calls once. The extra argument `kronecker_fn(exact)` is needed. It costs
+    that the model calls once; `optax.partition` gives others to another optimizer. The extra
+    argument `kronecker_fn(exact)` is needed. It costs
     1/3 + 2/3 S gradients, S the number of outputs if `exact`, else 1.
 
     Raises:
@@ -117,12 +119,12 @@ def kfac(
     def update_fn(grads, state, params=None, **extra_args):
         measured, S = needed("kfac", "kronecker_fn", extra_args)(exact)
         layers = _layers(grads)
-        if missing := set(layers) ^ set(measured):
+        if missing := set(layers) - set(measured):
             raise ValueError(
-                "kfac must see every layer of the parameters in the model's call, got "
-                f"{min(missing)!r} in one of the two only."
+                "kfac must see every layer called, by a linen model, got no call of "
+                f"{min(missing) or 'the root'!r}."
             )
-        measured = {path: tuple(factors) for path, factors in measured.items()}
+        measured = {path: tuple(measured[path]) for path in layers}
         corrected, state = _averaged(state, measured, decay, S)
         rate = learning_rate(state.inner.count - 1) if callable(learning_rate) else learning_rate
         Us = {path: -rate * _direction(layers[path], *corrected[path], damping) for path in layers}
@@ -155,7 +157,10 @@ def _averaged(
 def _layers(tree: PyTree, path: str = "") -> dict[str, Mapping[str, jax.Array]]:
     """Finds the layers of a tree of parameters or gradients, by paths such as "block/conv_0"."""
     if isinstance(tree, Mapping) and "kernel" in tree and set(tree) <= {"kernel", "bias"}:
-        return {path: tree}
+        masked = isinstance(tree["kernel"], optax.MaskedNode)
+        return {} if masked else {path: tree}
+    if tree is None or isinstance(tree, optax.MaskedNode):
+        return {}
     if not isinstance(tree, Mapping):
         raise ValueError(
             "kfac must have nothing but kernels and biases of dense and convolutional layers, got "
@@ -207,6 +212,8 @@ def _solved(F: jax.Array, damping: ArrayLike, g: jax.Array) -> jax.Array:
 
 def _replaced(tree: PyTree, layers: dict[str, dict[str, jax.Array]], path: str = "") -> PyTree:
     """Puts `layers` at their paths, in containers of the tree's own types."""
+    if not isinstance(tree, Mapping):
+        return tree
     if path in layers:
         return type(tree)({name: layers[path][name] for name in tree})
     below = lambda name: f"{path}/{name}" if path else name  # noqa: E731

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from dljax.errors import require
+from dljax.errors import require, require_whole
 from dljax.optimizers.adam_variants import checked_numbers
 from dljax.optimizers.leafwise import checked_decay, given, leafwise, one_minus_power
 
@@ -59,7 +59,7 @@ def muon(
     b = checked_decay("b", b)
     require("weight_decay", weight_decay, "[0, inf)")
     require("adam_ratio", adam_ratio, "[0, inf)")
-    require("num_iterations", num_iterations, "[1, inf)")
+    require_whole("num_iterations", num_iterations, "[1, inf)")
 
     def init(p):
         return MuonMoments(m=jnp.zeros_like(p), v=() if _is_matrix(p) else jnp.zeros_like(p))

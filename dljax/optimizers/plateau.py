@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from dljax.errors import require
 from dljax.optimizers.leafwise import checked_learning_rate
-from dljax.optimizers.wrapping import require_factory
+from dljax.optimizers.wrapping import inner_optimizer, require_factory
 
 
 class Plateau(NamedTuple):
@@ -79,7 +79,7 @@ def reduce_on_plateau(
     rate = learning_rate if callable(learning_rate) else lambda count: learning_rate
 
     def scaled(scale):
-        return optax.with_extra_args_support(optimizer(lambda count: scale * rate(count)))
+        return inner_optimizer(optimizer(lambda count: scale * rate(count)))
 
     def init(params):
         zero, no = jnp.zeros([]), jnp.zeros([], jnp.int32)

@@ -22,6 +22,7 @@ from dljax.optimizers.wrapping import (
     Shift,
     ShiftedState,
     changed,
+    inner_optimizer,
     moved,
     not_shifted,
     wide,
@@ -147,7 +148,7 @@ def weight_noise(
       sigma: Standard deviation, >= 0, in units of the parameters.
     """
     require("sigma", sigma, "[0, inf)")
-    optimizer = optax.with_extra_args_support(optimizer)
+    optimizer = inner_optimizer(optimizer)
 
     def init(params):
         return ShiftedState(not_shifted(params), optimizer.init(params))

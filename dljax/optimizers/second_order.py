@@ -15,8 +15,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from dljax.errors import require
-from dljax.optimizers.leafwise import checked_learning_rate
+from dljax.errors import require, require_whole
+from dljax.optimizers.leafwise import checked_learning_rate, given
 from dljax.optimizers.solvers import backtrack, conjugate_gradients, solve_exactly
 from dljax.optimizers.states import CostState
 from dljax.types import PyTree
@@ -79,7 +79,7 @@ def newton_cg(
     allowed. It costs 2 gradients an iteration, 1/3 for each step tried.
     """
     require("tolerance", tolerance, "[0, inf)")
-    require("max_iterations", max_iterations, "[1, inf)")
+    require_whole("max_iterations", max_iterations, "[1, inf)")
 
     def solve(product, g, damping):
         rate = jnp.minimum(tolerance, jnp.sqrt(jnp.linalg.norm(g)))
@@ -161,16 +161,30 @@ def needed(method: str, name: str, extra_args: dict[str, Any]) -> Callable:
         )
         raise ValueError(
             f"{method} must be given the extra argument {name}, which dj.trainer supplies"
-            f"{condition}; other callers: update(grads, state, params, {name}=...)."
+            f"{condition}, unless a wrapper drops it; other callers: update(grads, state, params, "
+            f"{name}=...)."
         )
     return extra_args[name]
+
+
+def whole_tree(method: str, grads: PyTree, extra_args: dict[str, Any]) -> None:
+    """Raises a `ValueError` where `optax.masked` or `partition` gave a method a part of the tree.
+
+    The extra argument `grad` is the gradient of all parameters, which they leave as it is.
+    """
+    whole = extra_args.get("grad")
+    if whole is not None and jax.tree.structure(whole) != jax.tree.structure(grads):
+        raise ValueError(
+            f"{method} must have all parameters, got a part of the tree, "
+            "as from optax.masked or optax.partition."
+        )
 
 
 def _solver(solver: str, tolerance: ArrayLike, max_iterations: int) -> Callable:
     if solver not in ("exact", "cg"):
         raise ValueError(f"solver must be 'exact' or 'cg', got {solver!r}.")
     require("tolerance", tolerance, "[0, inf)")
-    require("max_iterations", max_iterations, "[1, inf)")
+    require_whole("max_iterations", max_iterations, "[1, inf)")
     if solver == "exact":
         return solve_exactly
     return lambda product, g, damping: conjugate_gradients(
@@ -189,12 +203,13 @@ def _second_order(
     """Makes u = alpha d of a solver for d and, where halvings are allowed, a line search."""
     checked_learning_rate(learning_rate)
     require("damping", damping, "[0, inf)")
-    require("max_halvings", max_halvings, "[0, inf)")
+    require_whole("max_halvings", max_halvings, "[0, inf)")
 
     def init_fn(params):
         return CostState(jnp.zeros([], jnp.float32), jnp.zeros([], jnp.int32))
 
     def update_fn(grads, state, params=None, *, value=None, **extra_args):
+        whole_tree(method, grads, extra_args)
         product = product_of(extra_args)
         rate = learning_rate(state.inner) if callable(learning_rate) else learning_rate
         g, unravel = _flat(method, grads)
@@ -203,6 +218,7 @@ def _second_order(
         u, num_values = rate * d, 0
         if max_halvings:
             value_fn = needed(method, "value_fn", extra_args)
+            given(method, params)
             along = lambda u: value_fn(optax.apply_updates(params, unravel(u)))  # noqa: E731
             start = along(jnp.zeros_like(d)) if value is None else value
             u, num_values = backtrack(along, start, rate, d, g, max_halvings)

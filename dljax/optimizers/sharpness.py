@@ -10,11 +10,13 @@ from jax.typing import ArrayLike
 from dljax import trees
 from dljax.errors import require
 from dljax.optimizers.leafwise import RuleState, given
+from dljax.optimizers.second_order import whole_tree
 from dljax.optimizers.states import CostState
 from dljax.optimizers.wrapping import (
     Shift,
     ShiftedState,
     changed,
+    inner_optimizer,
     moved,
     not_shifted,
     wide,
@@ -22,6 +24,9 @@ from dljax.optimizers.wrapping import (
 from dljax.types import PyTree
 
 Gradient = Callable[[PyTree], PyTree]
+
+# what `dj.trainer` offers and is at p, not where the gradient is taken
+_AT_P = ("value_fn", "hvp_fn", "gauss_newton_vp", "fisher_vp", "fisher_diagonal_fn", "kronecker_fn")
 
 
 def sam(
@@ -34,14 +39,15 @@ def sam(
     `dj.trainer` supplies, and costs one gradient more an update (`gradient_equivalents`).
 
     Args:
-      optimizer: Any optax transformation.
+      optimizer: Any optax transformation that takes a gradient: curvature, which would be that at
+        p, is not handed on.
       rho: Length of the way uphill, >= 0, in units of the parameters.
 
     Raises:
       ValueError: If `rho` is out of range, or `update` is not given `params` and `grad_fn`.
     """
     require("rho", rho, "[0, inf)")
-    optimizer = optax.with_extra_args_support(optimizer)
+    optimizer = inner_optimizer(optimizer)
 
     def init(params):
         return CostState(jnp.float32(0), optimizer.init(params))
@@ -53,8 +59,12 @@ def sam(
                 "sam needs the gradient as a function: call update(grads, state, params, "
                 "grad_fn=...); dj.trainer does, and sam_alternating does without."
             )
+        whole_tree("sam", grads, extra_args)
         grads = grad_fn(moved(params, _uphill(grads, rho)))
-        updates, inner = optimizer.update(grads, state.inner, params, grad_fn=grad_fn, **extra_args)
+        handed_on = {name: x for name, x in extra_args.items() if name not in _AT_P}
+        updates, inner = optimizer.update(
+            grads, state.inner, params, **{**handed_on, "grad": grads}
+        )
         return updates, CostState(state.cost + 1, inner)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -80,7 +90,7 @@ def sam_alternating(
       rho: Length of the way uphill, >= 0, in units of the parameters.
     """
     require("rho", rho, "[0, inf)")
-    optimizer = optax.with_extra_args_support(optimizer)
+    optimizer = inner_optimizer(optimizer)
 
     def init(params):
         return ShiftedState(not_shifted(params), optimizer.init(params))

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from dljax.optimizers.leafwise import RuleState
 from dljax.types import PyTree
@@ -46,6 +47,21 @@ def changed(f: Callable[..., Any], updates: PyTree, *trees: PyTree) -> PyTree:
 def wide(p: jax.Array) -> jax.Array:
     """Returns a copy of its own, which donating `p` leaves alone, in float32 at least."""
     return jnp.array(p, jnp.promote_types(jnp.result_type(p), jnp.float32), copy=True)
+
+
+def inner_optimizer(optimizer: Any) -> optax.GradientTransformationExtraArgs:
+    """Returns an inner optimizer that takes extra arguments; raises a `ValueError` if it is none.
+
+    `optax.MultiSteps` is one by its methods alone.
+    """
+    if isinstance(optimizer, optax.MultiSteps):
+        return optax.GradientTransformationExtraArgs(optimizer.init, optimizer.update)
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise ValueError(
+            "optimizer must be an optax.GradientTransformation, such as dj.optimizers.sgd(0.1), "
+            f"got {getattr(optimizer, '__name__', repr(optimizer))}."
+        )
+    return optax.with_extra_args_support(optimizer)
 
 
 def require_factory(optimizer: Any) -> None:

@@ -151,8 +151,8 @@ def centered_rmsprop(
     require("initial", initial, "[0, inf)")
 
     def init(p):
-        zeros = jnp.zeros_like(p)
-        return CenteredSquares(M=zeros, G=jnp.full_like(p, initial), a=zeros)
+        G = jnp.full_like(p, initial)
+        return CenteredSquares(M=jnp.zeros_like(p), G=G, a=jnp.zeros_like(p))
 
     def update(g, s, p, t, learning_rate):
         G = decay * s.G + (1 - decay) * g**2
