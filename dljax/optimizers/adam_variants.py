@@ -51,7 +51,8 @@ def adamw(
 
         m = b1 m + (1 - b1) g
         v = b2 v + (1 - b2) g^2
-        u = -learning_rate (sqrt(1 - b2^t) / (1 - b1^t) m / sqrt(v + eps) + weight_decay p)
+        c = (1 - b1^t) / sqrt(1 - b2^t)
+        u = -learning_rate (m / (c sqrt(v + eps)) + weight_decay p)
 
     The paper multiplies the decay by the schedule alone; here, as in torch and optax, by the whole
     learning rate.
@@ -69,8 +70,8 @@ def adamw(
     def update(g, s, p, t, learning_rate):
         m = b1 * s.m + (1 - b1) * g
         v = b2 * s.v + (1 - b2) * g**2
-        c = jnp.sqrt(one_minus_power(b2, t)) / one_minus_power(b1, t)
-        direction = c * m / jnp.sqrt(v + eps) + weight_decay * given("adamw", p)
+        c = one_minus_power(b1, t) / jnp.sqrt(one_minus_power(b2, t))
+        direction = m / (c * jnp.sqrt(v + eps)) + weight_decay * given("adamw", p)
         return -learning_rate * direction, Moments(m, v)
 
     return leafwise(zero_moments, update, learning_rate)

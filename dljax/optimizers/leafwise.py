@@ -69,7 +69,6 @@ def leafwise(
         leaves, tree = jax.tree.flatten(params, is_leaf=_is_none)
         return RuleState(jnp.zeros([], jnp.int32), by_field(tree, [init_leaf(p) for p in leaves]))
 
-    @jax.jit  # leaves of one shape are traced and lowered once
     def update_leaf(g, row, p, t, rate):
         s = stats_type(*(_rule_sees(field, g) for field in row))
         u, s = update(_parts(g), s, None if p is None else _parts(p), t, rate)
@@ -78,6 +77,8 @@ def leafwise(
         keep = lambda new, old: jnp.asarray(_kept(new, g), old.dtype)  # noqa: E731
         return jnp.asarray(u, jnp.result_type(g)), list(jax.tree.map(keep, list(s), row))
 
+    once_a_shape = jax.jit(update_leaf)  # leaves of one shape are traced and lowered once
+
     def update_fn(grads: PyTree, state: RuleState, params: PyTree = None, **extra_args):
         del extra_args
         gs, tree = jax.tree.flatten(grads, is_leaf=_is_none)
@@ -85,10 +86,12 @@ def leafwise(
         ps = [None] * len(gs) if params is None else trees.aligned(grads, params, shapes=True)
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
         t = optax.safe_increment(state.count)
+        # outside of a trace it would compile for each new optimizer, injected numbers for instance
+        step = once_a_shape if isinstance(state.count, jax.core.Tracer) else update_leaf
         us, rows = [], []
         for i, (g, p) in enumerate(zip(gs, ps, strict=True)):
             row = [column[i] for column in columns]
-            u, row = (None, row) if g is None else update_leaf(g, row, p, t, rate)
+            u, row = (None, row) if g is None else step(g, row, p, t, rate)
             us.append(u)
             rows.append(row)
         return tree.unflatten(us), RuleState(t, by_field(tree, rows))
