@@ -4,6 +4,7 @@ import importlib.util
 import sys
 import zlib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from dljax.errors import unknown
@@ -33,7 +34,8 @@ def from_file(address: str) -> Any:
     except Exception as error:
         raise ValueError(f"{path} must import without an error, got {first_line(error)}") from error
     if not hasattr(module, name):
-        raise unknown(f"name in {path}:", name, [n for n in vars(module) if not n.startswith("_")])
+        defined = {n for n, x in vars(module).items() if not isinstance(x, ModuleType)}
+        raise unknown(f"name in {path}:", name, [n for n in defined if not n.startswith("_")])
     return getattr(module, name)
 
 

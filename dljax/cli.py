@@ -160,6 +160,17 @@ def _check(options: Check) -> None:
     from dljax import contract
 
     name, own = options.optimizer, contract.builtin()
+    if not name:
+        raise ValueError(
+            "an optimizer must be named, such as adam or my_optimizer.py:mine, got none."
+        )
+    if name.endswith(".py"):
+        raise ValueError(f"an optimizer of your own must be named as {name}:NAME, got {name!r}.")
+    if name == "kfac":
+        raise ValueError(
+            "an optimizer must take any tree of parameters to be checked, got 'kfac', which takes "
+            "dense and convolutional layers of a linen model."
+        )
     if not is_address(name) and name not in own:
         raise unknown("optimizer", name, [*own, "your_file.py:name"])
     factory = from_file(name) if is_address(name) else own[name]

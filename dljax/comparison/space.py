@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from dljax import optimizers
+from dljax.addresses import first_line
 from dljax.errors import require, unknown
 
 Factory = Callable[..., optax.GradientTransformation]
@@ -101,6 +102,10 @@ def made(name: str, factory: Factory, point: Mapping[str, float]) -> Any:
         raise ValueError(
             f"optimizer {name!r} must take the arguments {', '.join(point) or '(none)'}: {error}."
         ) from None
+    except Exception as error:
+        raise ValueError(
+            f"optimizer {name!r} must be made without an error, got {first_line(error)}"
+        ) from error
     if not isinstance(optimizer, optax.GradientTransformation):
         raise ValueError(
             f"optimizer {name!r} must be a function that returns an optax.GradientTransformation, "
