@@ -97,7 +97,7 @@ def test_json_tells_the_same(capsys):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ("check", "unknown optimizer ''; known: adabelief, adadelta"),
+        ("check", "an optimizer must be named, such as adam or my_optimizer.py:mine, got none."),
         ("check adm", "unknown optimizer 'adm'; did you mean 'adam'?"),
         ("check nowhere.py:mine", "got no file 'nowhere.py'"),
         ("check my_optimizer.py:mein", "did you mean 'mine'?"),

@@ -41,12 +41,8 @@ class DoesNotApply(Exception):
 
 
 def find(prop: Property, subject: Subject) -> Finding:
-    """Puts one property to the test; an error of the optimizer's own is a failure.
-
-    What a property does not compile itself runs one operation after the other, which are compiled
-    once for all optimizers.
-    """
-    with jax.enable_x64(subject.dtype == "float64"), jax.disable_jit():
+    """Puts one property to the test; an error of the optimizer's own is a failure."""
+    with jax.enable_x64(subject.dtype == "float64"):
         try:
             prop(subject)
         except DoesNotApply as why:

@@ -105,8 +105,9 @@ def wrong_trees(subject: Subject) -> None:
     grads = gradients(params)
     wrong = {"dense": {"bias": grads["dense"]["bias"], "kernal": grads["dense"]["kernel"]}}
     try:
-        inputs = ({**grads, **wrong}, optimizer.init(params), params)
-        updates, _ = optimizer.update(*inputs, **extras(params))
+        grads = {**grads, **wrong}
+        known = {**extras(params), "grad": grads}
+        updates, _ = optimizer.update(grads, optimizer.init(params), params, **known)
         optax.apply_updates(params, updates)
     except Exception as error:
         if "kern" not in str(error):

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from dljax import optimizers
 from dljax.addresses import first_line
-from dljax.comparison.space import made
 from dljax.contract.behaviour import BEHAVIOUR
 from dljax.contract.findings import Finding, find
 from dljax.contract.hyperparameters import HYPERPARAMETERS
@@ -79,7 +78,6 @@ def _each(subject: Subject) -> Iterator[Finding]:
 def _able(factory: Factory | optax.GradientTransformation, name: str) -> Subject:
     """Returns the subject; raises a `ValueError` unless it can take a step."""
     subject = subject_of(factory, name)
-    made(subject.name, subject.make, subject.numbers)
     try:
         jax.eval_shape(lambda p: run(optimizer_of(subject), p, [1.0]), params_of(subject))
     except Exception as error:

@@ -62,8 +62,7 @@ def sharding(subject: Subject) -> None:
     shardings = jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs)
     params = jax.device_put(params, shardings)
     optimizer = optimizer_of(subject)
-    with jax.disable_jit(False):
-        moved, _ = jax.jit(lambda p: step(optimizer, p, optimizer.init(p)))(params)
+    moved, _ = jax.jit(lambda p: step(optimizer, p, optimizer.init(p)))(params)
     for (path, p), wanted in zip(
         jax.tree_util.tree_flatten_with_path(moved)[0], jax.tree.leaves(shardings), strict=True
     ):

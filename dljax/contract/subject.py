@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from dljax.comparison.space import made
 from dljax.optimizers import sgd
 from dljax.types import PyTree
 
@@ -31,6 +32,7 @@ class Subject(NamedTuple):
 
     Attributes:
       name: What it is called.
+      optimizer: It, made of its own numbers.
       make: `make(**numbers) -> optax.GradientTransformation`.
       numbers: Its numeric hyperparameters by name: those with a float as default, and the
         learning rate where it has one.
@@ -38,6 +40,7 @@ class Subject(NamedTuple):
     """
 
     name: str
+    optimizer: optax.GradientTransformation
     make: Factory
     numbers: dict[str, float]
     dtype: str = "float32"
@@ -52,11 +55,11 @@ def subject_of(factory: Factory | optax.GradientTransformation, name: str = "") 
       name: What it is called; by default as the function.
 
     Raises:
-      ValueError: If `factory` is neither.
+      ValueError: If `factory` is neither, or returns something else.
     """
     name = name or getattr(factory, "__name__", "the optimizer")
     if isinstance(factory, optax.GradientTransformation):
-        return Subject(name, _with_signature(lambda: factory, {}), {})
+        return Subject(name, factory, _with_signature(lambda: factory, {}), {})
     if not callable(factory):
         raise ValueError(
             f"{name} must be an optax.GradientTransformation or a function that returns one, "
@@ -84,12 +87,14 @@ def subject_of(factory: Factory | optax.GradientTransformation, name: str = "") 
             numbers.pop("learning_rate", None)
         return factory(**supplied, **numbers)
 
-    return Subject(name, _with_signature(make, numbers), numbers)
+    optimizer = made(name, make, numbers)
+    return Subject(name, optimizer, _with_signature(make, numbers), numbers)
 
 
 def optimizer_of(subject: Subject, **numbers: ArrayLike) -> optax.GradientTransformationExtraArgs:
-    """Makes the subject's optimizer, with other `numbers` than its own where they are given."""
-    return optax.with_extra_args_support(subject.make(**{**subject.numbers, **numbers}))
+    """Returns the subject's optimizer, or makes one with other `numbers` where they are given."""
+    optimizer = subject.make(**{**subject.numbers, **numbers}) if numbers else subject.optimizer
+    return optax.with_extra_args_support(optimizer)
 
 
 def params_of(subject: Subject) -> PyTree:

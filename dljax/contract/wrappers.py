@@ -42,9 +42,10 @@ def multi_steps(subject: Subject) -> None:
     kept = {"float64": jnp.float64, "complex64": jnp.complex64}.get(subject.dtype, jnp.float32)
     several = optax.MultiSteps(optimizer, every_k_schedule=2, accumulator_dtype=kept)
     grads = gradients(params)
-    held, state = several.update(grads, several.init(params), params, **extras(params))
+    with jax.disable_jit():  # it branches: not compiled anew for each
+        held, state = several.update(grads, several.init(params), params, **extras(params))
+        updates, _ = several.update(grads, state, params, **extras(params))
     agree("the first of two", held, jax.tree.map(jnp.zeros_like, params), rtol=0)
-    updates, _ = several.update(grads, state, params, **extras(params))
     alone, _ = optimizer.update(grads, optimizer.init(params), params, **extras(params))
     agree("the second of two", updates, alone)
 
@@ -53,10 +54,11 @@ def apply_if_finite(subject: Subject) -> None:
     """In optax.apply_if_finite it steps as alone, and a NaN leaves its state as it was."""
     optimizer, params = optimizer_of(subject), params_of(subject)["dense"]
     guarded = optax.apply_if_finite(optimizer, max_consecutive_errors=2)
-    moved, state = step(guarded, params, guarded.init(params))
+    with jax.disable_jit():  # it branches: not compiled anew for each
+        moved, state = step(guarded, params, guarded.init(params))
+        after, rejected = step(guarded, moved, state, float("nan"))
     alone, _ = step(optimizer, params, optimizer.init(params))
     agree("guarded", moved, alone)
-    after, rejected = step(guarded, moved, state, float("nan"))
     agree("parameters after a NaN", after, moved, rtol=0)
     agree("state after a NaN", rejected.inner_state, state.inner_state, rtol=0)
 
