@@ -13,8 +13,10 @@ NAMES = [name for name in contract.builtin() if name != "kfac"]
 # Loops and branches inside the update: minutes.
 HEAVY = {"newton", "newton_cg", "gauss_newton", "natural_gradient", "shampoo", "soap"}
 
-# Derivatives and compiled loops cost half of all: the others of a kind have theirs in `slow`.
-COSTLY = {"finite_hypergradients", "exact_hypergradients", "same_numbers", "vmapped_numbers"}
+# One of each kind is put to everything at every change, the others to what differs most; all of it
+# is in `slow`.
+TELLING = {"one_trace", "stable_types", "traced_numbers", "bfloat16", "float16", "mixed_dtypes"}
+TELLING |= {"none_leaves", "wrong_trees", "extra_arguments", "donation"}
 DISTINCT = {"nag", "adadelta", "adam", "lamb", "adafactor", "muon", "ema", "schedule_free"}
 
 NO_RATE = "it has no learning rate"

@@ -6,13 +6,13 @@ import optax
 import pytest
 from broken import BROKEN
 from contracts import (
-    COSTLY,
     DISTINCT,
     DOES_NOT_APPLY,
     FAILS,
     HEAVY,
     NAMES,
     PROPERTIES,
+    TELLING,
     WRAPPERS,
     expected,
     put_to,
@@ -27,7 +27,7 @@ ONLY_TRACED = {"one_trace", "stable_types", "traced_numbers"}
 def is_slow(name, prop):
     if name in HEAVY:
         return prop not in ONLY_TRACED
-    return prop in {*COSTLY, "sharding"} and name not in DISTINCT
+    return prop not in TELLING and name not in DISTINCT
 
 
 CASES = [
