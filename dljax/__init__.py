@@ -4,6 +4,7 @@ from dljax import datasets, losses, modules, optimizers, problems, schedules
 from dljax.comparison import Comparison, compare
 from dljax.datasets import check
 from dljax.errors import DataError
+from dljax.halving import successive_halving
 from dljax.keys import stream
 from dljax.models import Model, flat_lecun, linen_model, nnx_model
 from dljax.populations import population
@@ -11,16 +12,18 @@ from dljax.problems import Problem, Target
 from dljax.range_test import learning_rate_range
 from dljax.splits import Rows, Split, bootstrap, holdout, kfold
 from dljax.startup import configure
-from dljax.stopping import run_until
+from dljax.stopping import run_in_rounds, run_until
 from dljax.studies import Study, study
 from dljax.tasks import Task, supervised
 from dljax.training import Trainer, TrainState, run, trainer
+from dljax.types import Member
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
     "DataError",
+    "Member",
     "Model",
     "Problem",
     "Rows",
@@ -47,10 +50,12 @@ __all__ = [
     "population",
     "problems",
     "run",
+    "run_in_rounds",
     "run_until",
     "schedules",
     "stream",
     "study",
+    "successive_halving",
     "supervised",
     "trainer",
 ]

@@ -1,139 +1,161 @@
-"""The one mechanism that runs many members: shard over devices, tile, vmap.
-
-A tile is one compiled program: `width` members on each device of the mesh. Any number of members
-is padded to whole tiles, which the host starts one after another, so that neither their number
-nor their order can reach a member's bits.
-"""
+"""The one mechanism that runs many members: tiles of a compiled program, in lanes."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
-from dljax.errors import require
-from dljax.types import PyTree
+from dljax.hosts import gathered, own_members
+from dljax.lanes import side_by_side
+from dljax.programs import Program, default_mesh, replicated, run_tile, to_device, to_host
+from dljax.types import Member, PyTree
+from dljax.widths import checked_width, fitting, num_lanes, resolve
 
-AXIS = "members"
+Survive = Callable[[int, PyTree, np.ndarray], np.ndarray]  # see `execute`
 
 
 def population(
-    member: Callable[..., PyTree], *, width: int | None = None, mesh: Mesh | None = None
+    member: Callable[..., PyTree] | Member,
+    *,
+    width: int | str | None = None,
+    mesh: Mesh | None = None,
 ) -> Callable[[tuple, dict[str, Any]], PyTree]:
     """Turns one run into many.
 
+    Members are run in tiles, each one call of one compiled program that maps over `width` members
+    on every device of the mesh; as many tiles are in flight as the machine has use for. What a
+    member computes depends on its own cell, on the width and on the kind of device alone: not on
+    how many members there are, on their order, or on the number of devices and processes.
+
     Args:
-      member: `member(*shared, **cell) -> results`, a pure function of arrays.
-      width: Members of a tile on one device, W >= 1; `None` takes `default_width`.
-      mesh: Devices along one axis called "members"; `None` takes all there are.
+      member: `member(*shared, **cell) -> results`, a pure function of arrays, or a `dj.Member`.
+      width: Members of a tile on one device, W >= 1. `None` takes a default by the backend and
+        by what a step of the member does (`dljax.widths.default_width`); "auto" times two or
+        three candidates on the first members. A width whose tiles do not fit the memory is halved.
+      mesh: Devices along one axis called "members"; `None` takes all accelerators of this process,
+        or one CPU device, whose cores run tiles side by side.
 
     Returns:
       `f(shared, cells) -> results`: `shared` is a tuple of trees that all members see, `cells` a
       dict of trees whose leaves are [P, ...]; so are the leaves of the results, on the host.
+
+    Raises:
+      ValueError: If the width is out of range, or not one member fits the memory.
     """
+    checked_width(width)
 
     def run_all(shared: tuple, cells: dict[str, Any]) -> PyTree:
-        results = list(tiles(member, shared, cells, width=width, mesh=mesh))
-        return jax.tree.map(join, *results)
+        where = default_mesh() if mesh is None else mesh
+        shared, cells = replicated(shared, where), to_host(cells)
+        program = resolve(member, shared, cells, width=width, mesh=where)
+        return execute(program, shared, cells)[1]
 
     return run_all
 
 
-def tiles(
-    member: Callable[..., PyTree],
+def execute(
+    program: Program,
     shared: tuple,
     cells: dict[str, Any],
     *,
-    width: int | None = None,
-    mesh: Mesh | None = None,
-) -> Iterator[PyTree]:
-    """Yields the results of one tile after another, leaves [members of the tile, ...], on the host.
+    survive: Survive | None = None,
+    done: Callable[[float], None] = lambda members: None,
+    note: Callable[[str], None] = lambda line: None,
+) -> tuple[Program, PyTree]:
+    """Runs every member of a compiled program.
 
-    The arguments are those of `population`. The next tile is started before the results of one
-    are fetched, so that the devices do not wait.
+    Where the device runs out of memory, all members are begun anew in tiles of half the width.
+
+    Args:
+      program: What to run.
+      shared: On the devices of the program.
+      cells: Trees with leaves [P, ...] on the host.
+      survive: After each round, `survive(number, reports, going) -> bool[P]` says which members
+        may go on, from the reports of all, leaves [P, ...], and bool[P], which still run.
+      done: Is told the members' worth of work each time a tile ends.
+      note: Is told in a line of a width that was halved.
+
+    Returns:
+      The program at the width it was run at, and the results, leaves [P, ...], on the host.
     """
-    mesh, size = _mesh_and_size(mesh, width)
     num_members = len(jax.tree.leaves(cells)[0])
-    shared = _replicated(shared, mesh)
-    running = None
-    for start in range(0, num_members, size):
-        started = _run_tile(shared, _tile(cells, start, size, mesh), member=member, mesh=mesh)
-        if running is not None:
-            yield _fetch(running, size)
-        running = started
-    yield _fetch(running, num_members - start)
+    own = own_members(num_members)
+    run = _in_rounds if isinstance(program.member, Member) else _at_once
+    try:
+        mine = jax.tree.map(lambda x: x[own], cells)
+        results = run(program, shared, mine, own, num_members, survive, done)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) or program.width == 1:
+            raise
+        half = program.width // 2
+        note(f"out of memory at width {program.width}: all members begin anew at {half}")
+        program = fitting(program.member, shared, cells, half, program.mesh, note)
+        return execute(program, shared, cells, survive=survive, done=done, note=note)
+    return program, to_device(gathered(results, num_members))
 
 
-def compile_tile(
-    member: Callable[..., PyTree],
+def _at_once(program, shared, cells, own, num_members, survive, done) -> PyTree:
+    return _sweep(program, "whole", shared, 0, None, cells, done)
+
+
+def _in_rounds(program, shared, cells, own, num_members, survive, done) -> PyTree:
+    """Runs rounds; members that have finished leave, and the others close ranks."""
+    num_rounds = program.member.num_rounds
+    share = lambda members: done(members / num_rounds)  # noqa: E731
+    state = _sweep(program, "init", shared, 0, None, cells)
+    going, rows = np.ones(len(own), bool), []
+    for number in range(num_rounds):
+        share(np.sum(~going))
+        if going.any():
+            inputs = jax.tree.map(lambda x, g=going: x[g], (state, cells))
+            new, report, finished = _sweep(program, "advance", shared, number, *inputs, share)
+            state = _replaced(state, going, new)
+            rows.append(_replaced(rows[-1], going, report) if rows else report)
+            going[going] = ~finished
+        else:
+            rows.append(rows[-1])
+        if survive is not None:
+            everyone = gathered((rows[-1], going), num_members)
+            going &= np.asarray(survive(number, *everyone), bool)[own]
+    reports = jax.tree.map(lambda *x: np.stack(x, axis=1), *rows)
+    return _sweep(program, "result", shared, 0, (state, reports), cells)
+
+
+def _sweep(
+    program: Program,
+    name: str,
     shared: tuple,
+    number: int,
+    state: PyTree,
     cells: dict[str, Any],
-    *,
-    width: int | None = None,
-    mesh: Mesh | None = None,
-) -> jax.stages.Compiled:
-    """Compiles the program that `tiles` will run with the same arguments, and returns it."""
-    mesh, size = _mesh_and_size(mesh, width)
-    first = _tile(cells, 0, size, mesh)
-    return _run_tile.lower(_replicated(shared, mesh), first, member=member, mesh=mesh).compile()
+    done: Callable[[float], None] = lambda members: None,
+) -> PyTree:
+    """Runs one stage for all members given, tile by tile, in lanes."""
+    num_members = len(jax.tree.leaves(cells)[0])
+    size = program.mesh.size * program.width
+
+    def tiles() -> Iterator[Callable[[], PyTree]]:
+        for start in range(0, num_members, size):
+            part = jax.tree.map(lambda x, s=start: x[s : s + size], (state, cells))
+            yield partial(run_tile, program, name, shared, number, *part)
+
+    parts = []
+    lanes = min(num_lanes(program.mesh), -(-num_members // size))
+    for part in side_by_side(tiles(), lanes):
+        parts.append(part)
+        done(len(jax.tree.leaves(part)[0]))
+    return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
 
-def default_width() -> int:
-    """Members of a tile on one device: 2 on a CPU, 128 on an accelerator.
+def _replaced(old: PyTree, rows: np.ndarray, new: PyTree) -> PyTree:
+    """Returns trees [n, ...] with the rows where `rows` is true taken from `new`."""
 
-    On two CPU cores two to four members of a step of 10 MFLOP are fastest, and two compile in
-    half the time of eight; an accelerator is filled by width alone.
-    """
-    return 2 if jax.default_backend() == "cpu" else 128
+    def one(x, y):
+        x = x.copy()
+        x[rows] = y
+        return x
 
-
-def device_mesh() -> Mesh:
-    """Lays all devices along one axis, "members"."""
-    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
-
-
-@partial(jax.jit, static_argnames=("member", "mesh"))
-def _run_tile(shared: tuple, cells: dict[str, Any], *, member: Callable, mesh: Mesh) -> PyTree:
-    one_device = jax.shard_map(
-        lambda shared, cells: jax.vmap(lambda cell: member(*shared, **cell))(cells),
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
-        out_specs=PartitionSpec(AXIS),
-        check_vma=False,  # a member that scans is not understood by the check
-    )
-    return one_device(shared, cells)
-
-
-def _mesh_and_size(mesh: Mesh | None, width: int | None) -> tuple[Mesh, int]:
-    mesh = device_mesh() if mesh is None else mesh
-    width = default_width() if width is None else width
-    require("width", width, "[1, inf)")
-    return mesh, mesh.size * width
-
-
-def _replicated(shared: tuple, mesh: Mesh) -> tuple:
-    return jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
-
-
-def _tile(cells: dict[str, Any], start: int, size: int, mesh: Mesh) -> dict[str, Any]:
-    """Places `size` members from `start` on the devices; padding repeats the last member."""
-    slots = np.minimum(np.arange(start, start + size), len(jax.tree.leaves(cells)[0]) - 1)
-    tile = jax.tree.map(lambda x: x[slots], cells)
-    return jax.device_put(tile, NamedSharding(mesh, PartitionSpec(AXIS)))
-
-
-def _fetch(results: PyTree, count: int) -> PyTree:
-    return jax.tree.map(
-        lambda x: (
-            x[:count] if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x)[:count]
-        ),
-        results,
-    )
-
-
-def join(*parts: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
-    """Concatenates results of tiles, [members of the tile, ...] each; keys stay jax arrays."""
-    return (np if isinstance(parts[0], np.ndarray) else jnp).concatenate(parts)
+    return jax.tree.map(one, old, new)

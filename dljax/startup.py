@@ -15,14 +15,14 @@ TRIED = ("0.10.2", "0.12.0.1")
 def configure(*, num_cpu_devices: int | None = None, cache: bool = True) -> list[str]:
     """Prepares jax for populations; call it before anything uses a device.
 
-    On a CPU every core becomes a device, so that members run side by side in independent
-    programs. Compiled programs are kept in a folder of the user's, so that the same study starts
-    at once the next time. `XLA_FLAGS` gets an option that makes a member's bits the same at all
-    widths but 1, whose last bits differ.
+    Compiled programs are kept in a folder of the user's, so that the same study starts at once the
+    next time. `XLA_FLAGS` gets an option that makes a member's bits on a CPU the same at all widths
+    but 1, whose last bits differ. All cores are used in any case: tiles run side by side in threads
+    on one CPU device.
 
     Args:
-      num_cpu_devices: CPU devices; `None` takes the cores this process may use, or what the user
-        has set in `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`.
+      num_cpu_devices: CPU devices, for a mesh of your own; `None` takes one, or what is set in
+        `XLA_FLAGS` or `JAX_NUM_CPU_DEVICES`.
       cache: Whether compiled programs are kept.
 
     Returns:
@@ -34,14 +34,14 @@ def configure(*, num_cpu_devices: int | None = None, cache: bool = True) -> list
         os.environ["XLA_FLAGS"] = f"{flags} {SAME_BITS_AT_ANY_WIDTH}".strip()
     own = "xla_force_host_platform_device_count" in flags or "JAX_NUM_CPU_DEVICES" in os.environ
     if num_cpu_devices is not None or not own:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         try:
-            jax.config.update("jax_num_cpu_devices", num_cpu_devices or cores or 1)
+            jax.config.update("jax_num_cpu_devices", num_cpu_devices or 1)
         except RuntimeError:
             os.environ["XLA_FLAGS"] = flags
             notes.append(
-                "dljax.configure() came after the first use of a device: the CPU stays "
-                f"{len(jax.devices('cpu'))} device(s). Call it first."
+                "dljax.configure() came after the first use of a device: XLA's option for the same "
+                f"bits at every width is not set, and the CPU stays {len(jax.devices('cpu'))} "
+                "device(s). Call it first."
             )
     if cache and jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(pooch.os_cache("dljax") / "programs"))

@@ -6,13 +6,19 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
+from dljax.axes import checked_axes, length, product
 from dljax.errors import unknown
-from dljax.populations import compile_tile, join, tiles
-from dljax.types import PyTree
+from dljax.lanes import num_cores, side_by_side
+from dljax.plans import Plan, planned, watched
+from dljax.populations import Survive, execute
+from dljax.programs import ROUNDS, Program, default_mesh, replicated
+from dljax.types import Member, PyTree
+from dljax.widths import checked_width, resolve
 
 
 class Study(NamedTuple):
@@ -22,10 +28,12 @@ class Study(NamedTuple):
       axes: Name and values of each axis, in order: an array [n], a tuple of labels, or a tree of
         arrays [n] that vary together.
       results: What the members returned; leaves [*lengths of the axes, ...], on the host.
+      plan: What the whole study was run on, its widths included.
     """
 
     axes: dict[str, Any]
     results: PyTree
+    plan: Plan | None = None
 
     def at(self, **positions: int | slice | list[int]) -> "Study":
         """Picks positions along axes; an integer drops its axis."""
@@ -39,7 +47,7 @@ class Study(NamedTuple):
                 del axes[name]
             else:
                 axes[name] = _pick(axes[name], position)
-        return Study(axes, results)
+        return Study(axes, results, self.plan)
 
     def select(self, **values: Any) -> "Study":
         """Picks values along axes, floats to a relative 1e-6; a single value drops its axis."""
@@ -55,7 +63,7 @@ class Study(NamedTuple):
         """Averages over axes; a NaN of one member is a NaN of the mean."""
         dims = tuple(self._dim(self.axes, name) for name in names)
         axes = {name: values for name, values in self.axes.items() if name not in names}
-        return Study(axes, jax.tree.map(lambda x: np.mean(x, axis=dims), self.results))
+        return Study(axes, jax.tree.map(lambda x: np.mean(x, axis=dims), self.results), self.plan)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Returns one row a cell, or one an evaluation where results have an axis of their own.
@@ -63,7 +71,7 @@ class Study(NamedTuple):
         Results must be a dict of arrays [*axes] or [*axes, E] with one E; the position along E is
         the column "evaluation".
         """
-        lengths = [_length(values) for values in self.axes.values()]
+        lengths = [length(values) for values in self.axes.values()]
         extra = {x.shape[len(lengths) :] for x in self.results.values()} - {()}
         if len(extra) > 1 or any(len(shape) > 1 for shape in extra):
             raise ValueError(
@@ -90,116 +98,113 @@ class Study(NamedTuple):
 
 
 def study(
-    member: Callable[..., PyTree],
+    member: Callable[..., PyTree] | Member,
     *shared: PyTree,
     axes: Mapping[str, Any],
     static: Mapping[str, Mapping[str, Any]] | None = None,
-    width: int | None = None,
+    width: int | str | None = None,
     mesh: Mesh | None = None,
     check: Callable[..., None] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    survive: Survive | None = None,
+    progress: bool | Callable[[str, float, int], None] = True,
 ) -> Study:
     """Runs a member at every point of the product of named axes.
 
+    Programs of static axes compile side by side, while those that are ready already run.
+
     Args:
-      member: `member(*shared, **cell) -> results`, one whole run as a pure function of scalars.
+      member: `member(*shared, **cell) -> results`, one whole run as a pure function of scalars, or
+        a `dj.Member` in rounds.
       *shared: Trees of arrays that all members see, such as the data.
       axes: Values of each keyword of `member`: an array [n], or a tree of arrays [n] that vary
         together and reach the member as a tree of scalars under the axis's name. The axis `seed`
         must lie in [0, 2**32).
       static: Axes that change the program, `{name: {label: value}}`; one program a combination.
         Their results come first, in order.
-      width: Members at once on one device; see `dj.population`.
+      width: Members of a tile on one device: a number, "auto" or `None`; see `dj.population`.
+        Where it is not a number, each program has its own.
       mesh: Devices, see `dj.population`.
       check: Called as `check(*shared)` before anything compiles; `dj.check` is one.
-      progress: Called as `progress(stage, done, total)` with the stage "compile" or "run" and
-        members done of all.
+      survive: Of a member in rounds, called after each round of each program as
+        `survive(round, reports, going) -> bool[P]`: which members may go on, from the reports of
+        all, leaves [P, ...] in the order of the axes, and bool[P], which still run.
+      progress: `True` says on standard error what will be run and shows a progress line; or a
+        function, called as `progress(stage, done, total)` with the stage "compile" or "run" and
+        the members' worth of work done of all.
 
     Returns:
       The `Study`.
 
     Raises:
-      ValueError: If an axis is empty, not finite or holds a value twice, or a seed is out of range.
+      ValueError: If an axis is empty, not finite or holds a value twice, a seed or the width is
+        out of range, not one member fits the memory, or programs return results of different
+        shapes.
     """
     if check is not None:
         check(*shared)
-    if not axes:
-        raise ValueError("axes must name at least one axis, such as seed=np.arange(10), got none.")
-    axes = {name: _checked(name, values) for name, values in axes.items()}
+    axes = checked_axes(axes)
+    checked_width(width)
+    if survive is not None and not isinstance(member, Member):
+        raise ValueError("survive must come with a dljax.Member in rounds, got a function.")
     static = {name: dict(choices) for name, choices in (static or {}).items()}
-    cells = _cells(axes)
-    num_members = len(jax.tree.leaves(cells)[0])
-    programs = [
-        partial(member, **dict(zip(static, choice, strict=True))) if static else member
-        for choice in itertools.product(*(choices.values() for choices in static.values()))
-    ]
-    report = progress or (lambda stage, done, total: None)
-    total, done, parts = num_members * len(programs), 0, []
-    for program in programs:
-        report("compile", done, total)
-        compile_tile(program, shared, cells, width=width, mesh=mesh)
-        report("run", done, total)
-        for part in tiles(program, shared, cells, width=width, mesh=mesh):
-            parts.append(part)
-            done += len(jax.tree.leaves(part)[0])
-            report("run", done, total)
     labels = {name: tuple(choices) for name, choices in static.items()}
-    lengths = [len(x) for x in labels.values()] + [_length(x) for x in axes.values()]
-    named = jax.tree.map(lambda *x: join(*x).reshape(*lengths, *x[0].shape[1:]), *parts)
-    return Study({**labels, **axes}, named)
-
-
-def _checked(name: str, values: Any) -> Any:
-    """Returns an axis as numpy arrays in the types that members see."""
-    axis = jax.tree.map(lambda leaf: _canonical(name, np.asarray(leaf)), _tree(values))
-    lengths = {x.shape for x in jax.tree.leaves(axis)}
-    if len(lengths) != 1 or len(shape := lengths.pop()) != 1 or shape[0] == 0:
-        raise ValueError(
-            f"axis {name!r} must be a list of values, or a tree of lists of one length, "
-            f"got {values!r}."
-        )
-    rows = list(zip(*(x.tolist() for x in jax.tree.leaves(axis)), strict=True))
-    if len(set(rows)) < len(rows):
-        twice = next(row for row in rows if rows.count(row) > 1)
-        shown = twice[0] if len(twice) == 1 else twice
-        raise ValueError(f"axis {name!r} must not hold a value twice, got {shown} twice.")
-    return axis
-
-
-def _canonical(name: str, leaf: np.ndarray) -> np.ndarray:
-    if leaf.dtype.kind not in "biuf":
-        raise ValueError(f"axis {name!r} must hold numbers, got {leaf.dtype}.")
-    if leaf.dtype.kind == "f":
-        if not np.isfinite(leaf).all():
-            raise ValueError(f"axis {name!r} must be finite, got {leaf[~np.isfinite(leaf)][0]}.")
-        return leaf.astype(jax.dtypes.canonicalize_dtype(np.float64))
-    if leaf.dtype.kind == "b":
-        return leaf
-    low, high = (0, 2**32) if name == "seed" else (-(2**31), 2**31)
-    outside = leaf[(leaf < low) | (leaf >= high)]
-    if outside.size:
-        raise ValueError(f"axis {name!r} must be in [{low}, {high}), got {outside[0]}.")
-    return leaf.astype(np.uint32 if name == "seed" else np.int32)
-
-
-def _tree(values: Any) -> Any:
-    """Takes a mapping as a tree and anything else as one list of values."""
-    if isinstance(values, Mapping):
-        return {name: _tree(value) for name, value in values.items()}
-    return values if isinstance(values, np.ndarray) else np.asarray(values)
-
-
-def _cells(axes: dict[str, Any]) -> dict[str, Any]:
-    """Returns the product of the axes as trees of arrays [P], the last axis running fastest."""
-    index = np.indices([_length(values) for values in axes.values()]).reshape(len(axes), -1)
-    return {
-        name: jax.tree.map(lambda leaf, i=i: leaf[i], values)
-        for (name, values), i in zip(axes.items(), index, strict=True)
+    programs = {
+        names: _bound(member, {name: static[name][label] for name, label in zip(static, names)})
+        for names in itertools.product(*labels.values())
     }
+    cells, where = product(axes), default_mesh() if mesh is None else mesh
+    num_members = len(jax.tree.leaves(cells)[0])
+    with watched(progress, list(programs), num_members) as watch:
+        on_devices = replicated(shared, where)
+
+        def ready(names):
+            watch.compiles(names)
+            return resolve(
+                programs[names], on_devices, cells, width=width, mesh=where, note=watch.note
+            )
+
+        results, ran = [], {}
+        jobs = (partial(ready, names) for names in programs)
+        for names, program in zip(programs, side_by_side(jobs, num_cores())):
+            _check_alike(program, next(iter(ran.values()), program), names)
+            watch.runs(names, program)
+            done = partial(watch.done, names)
+            program, result = execute(
+                program, on_devices, cells, survive=survive, done=done, note=watch.note
+            )
+            watch.ends(names)
+            ran[names] = program
+            results.append(result)
+    lengths = [len(x) for x in labels.values()] + [length(x) for x in axes.values()]
+    named = jax.tree.map(lambda *x: _stacked(x).reshape(*lengths, *x[0].shape[1:]), *results)
+    return Study({**labels, **axes}, named, planned(ran, num_members))
 
 
-def _length(values: Any) -> int:
-    return len(values) if isinstance(values, tuple) else len(jax.tree.leaves(values)[0])
+def _bound(member: Callable | Member, values: dict[str, Any]) -> Callable | Member:
+    """Binds what makes one program of several."""
+    if not values:
+        return member
+    if not isinstance(member, Member):
+        return partial(member, **values)
+    parts = {name: partial(getattr(member, name), **values) for name in ROUNDS}
+    return member._replace(**parts)
+
+
+def _check_alike(program: Program, first: Program, names: tuple[str, ...]) -> None:
+    """Raises unless a program's results have the shapes of the first one's, before it runs."""
+    shapes = [
+        jax.tree.map(lambda x: (x.shape[1:], x.dtype), list(p.stages.values())[-1].out_info)
+        for p in (program, first)
+    ]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "all programs of a study must return results of the same shapes, "
+            f"got {shapes[0]} of {', '.join(names)} after {shapes[1]}."
+        )
+
+
+def _stacked(parts: tuple) -> np.ndarray | jax.Array:
+    return (np if isinstance(parts[0], np.ndarray) else jnp).concatenate(parts)
 
 
 def _pick(values: Any, position: Any) -> Any:

@@ -7,9 +7,11 @@ import chex
 import jax
 import jax.numpy as jnp
 import optax
+from jax.ad_checkpoint import checkpoint_name
 
 from dljax import trees
 from dljax.batches import batches
+from dljax.costs import PARAMETERS
 from dljax.curvature import Local, extra_args
 from dljax.errors import require
 from dljax.keys import stream
@@ -97,6 +99,8 @@ def trainer(
 
     def init(key: jax.Array) -> TrainState:
         variables = task.init(stream(key, "init"), source.example(key))
+        params = checkpoint_name(variables["params"], PARAMETERS)  # for `dljax.costs` to count
+        variables = {**variables, "params": params}
         zero = jnp.zeros([], jnp.int32)
         opt_state = optimizer.init(variables["params"])
         return TrainState(variables, opt_state, stream(key, "run"), zero, zero - 1)

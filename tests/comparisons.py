@@ -75,7 +75,9 @@ ENVIRONMENT = {
     "python": "3.11.7",
     "backend": "cpu",
     "device": "cpu",
-    "num_devices": 2,
+    "num_devices": 1,
+    "num_lanes": 2,
+    "num_processes": 1,
 }
 
 

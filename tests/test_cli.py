@@ -74,7 +74,7 @@ def test_a_users_own_problem_and_optimizer_take_one_option_each(folder, tmp_path
     summary = json.loads(done.stdout)
     assert [entry["name"] for entry in summary["optimizers"]] == ["adam", "mine"]
     assert summary["problem"]["num_rows"] == {"train": 108, "valid": 35, "test": 35}
-    assert summary["environment"]["num_devices"] == len(os.sched_getaffinity(0))
+    assert summary["environment"]["num_lanes"] == len(os.sched_getaffinity(0))
     assert "compiling" in done.stderr
     assert "member-steps/s" in done.stderr
     assert "Traceback" not in done.stderr

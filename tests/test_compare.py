@@ -216,7 +216,7 @@ def test_an_optimizer_without_arguments_to_tune_is_one_trial(problem):
     ],
 )
 def test_bad_input_is_refused_before_anything_compiles(problem, options, message, monkeypatch):
-    monkeypatch.setattr("dljax.studies.compile_tile", lambda *_, **__: pytest.fail("compiled"))
+    monkeypatch.setattr("dljax.studies.resolve", lambda *_, **__: pytest.fail("compiled"))
     with pytest.raises(ValueError, match=message):
         dj.compare(problem, **options, progress=False)
 

@@ -11,7 +11,6 @@ import pytest
 import small
 
 import dljax as dj
-from dljax.populations import tiles
 
 NAMES = ("sgd", "momentum", "nag", "adagrad", "adadelta", "rmsprop", "adam")
 
@@ -102,8 +101,8 @@ def test_a_program_is_traced_once_whatever_the_values_and_the_number_of_members(
     before = len(TRACES)
     assert before > 0
     for members in (7, 1, 4):
-        list(tiles(member, shared, pick(cells, slice(0, members))))
-    list(tiles(member, shared, jax.tree.map(lambda x: x * 3, cells)))
+        dj.population(member)(shared, pick(cells, slice(0, members)))
+    dj.population(member)(shared, jax.tree.map(lambda x: x * 3, cells))
     dj.study(member, *shared, axes={"seed": [8, 9], "learning_rate": [0.2, 0.3, 0.5]})
     assert len(TRACES) == before
 

@@ -14,6 +14,7 @@ from dljax.comparison.space import CLASSICS, Factory, Points, made
 from dljax.errors import require, unknown
 from dljax.problems import Problem
 from dljax.training import Trainer, checked_rounds, trainer
+from dljax.widths import num_lanes
 
 
 class Plan(NamedTuple):
@@ -26,7 +27,7 @@ class Plan(NamedTuple):
       tuning_seeds: Seeds that choose the point.
       evaluation_seeds: Seeds that are reported; none of them tuned.
       seed: Root of all random streams, in [0, 2**32).
-      width: Members at once on one device.
+      width: Members of a tile on one device: a number, "auto" or `None`.
       mesh: Devices.
     """
 
@@ -36,7 +37,7 @@ class Plan(NamedTuple):
     tuning_seeds: np.ndarray
     evaluation_seeds: np.ndarray
     seed: int
-    width: int
+    width: int | str | None
     mesh: Mesh
 
 
@@ -157,8 +158,13 @@ def _fit(problem: Problem, optimizer: optax.GradientTransformation) -> Trainer:
     )
 
 
-def described(plan: Plan) -> dict[str, Any]:
-    """Returns what a summary says of the problem, the settings and the machine, ready for JSON."""
+def described(plan: Plan, widths: dict[str, int]) -> dict[str, Any]:
+    """Returns what a summary says of the problem, the settings and the machine, ready for JSON.
+
+    Args:
+      plan: What was decided before the first run.
+      widths: Members of a tile on one device, of each optimizer's program.
+    """
     import dljax  # its version; the package imports this module
 
     problem = plan.problem
@@ -183,7 +189,7 @@ def described(plan: Plan) -> dict[str, Any]:
             "tuning_seeds": plan.tuning_seeds.tolist(),
             "evaluation_seeds": plan.evaluation_seeds.tolist(),
             "seed": plan.seed,
-            "width": plan.width,
+            "width": widths,
             "order": "reshuffle",
         },
         "environment": {
@@ -194,6 +200,8 @@ def described(plan: Plan) -> dict[str, Any]:
             "backend": plan.mesh.devices.flat[0].platform,
             "device": plan.mesh.devices.flat[0].device_kind,
             "num_devices": plan.mesh.size,
+            "num_lanes": num_lanes(plan.mesh),
+            "num_processes": jax.process_count(),
         },
     }
 

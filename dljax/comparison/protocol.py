@@ -20,11 +20,12 @@ from dljax.comparison.space import Factory, Points, as_axis, factories, points_o
 from dljax.comparison.statistics import Comparison, final_metric, select, summarize_optimizer
 from dljax.errors import require, unknown
 from dljax.keys import stream
-from dljax.populations import default_width, device_mesh
 from dljax.problems import Problem
+from dljax.programs import default_mesh
 from dljax.progress import progress_line
-from dljax.studies import study
+from dljax.studies import Study, study
 from dljax.training import run, trainer
+from dljax.widths import checked_width
 
 
 def compare(
@@ -39,7 +40,7 @@ def compare(
     eval_every: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
-    width: int | None = None,
+    width: int | str | None = None,
     mesh: Mesh | None = None,
     out: str | os.PathLike | None = None,
     progress: bool = True,
@@ -84,7 +85,8 @@ def compare(
     require("seeds", seeds, "[1, 1000000]")
     require("tuning_seeds", tuning_seeds, "[1, 1000000]")
     require("seed", seed, "[0, 4294967295]")
-    mesh = device_mesh() if mesh is None else mesh
+    mesh = default_mesh() if mesh is None else mesh
+    checked_width(width)
     plan = Plan(
         problem=checked_problem(problem, num_steps, eval_every, batch_size),
         factories=chosen,
@@ -95,7 +97,7 @@ def compare(
         tuning_seeds=np.arange(tuning_seeds),
         evaluation_seeds=np.arange(tuning_seeds, tuning_seeds + seeds),
         seed=seed,
-        width=default_width() if width is None else width,
+        width=width,
         mesh=mesh,
     )
     for name, factory in chosen.items():
@@ -104,7 +106,7 @@ def compare(
         report.prepare(out)
     arms, seconds = _run_arms(plan, progress)
     seconds["total"] = time.perf_counter() - started
-    told = described(plan)
+    told = described(plan, {arm.name: arm.width for arm in arms})
     entries = [summarize_optimizer(arm.results, arm.chosen, told["problem"]) for arm in arms]
     seconds = {stage: round(value, 2) for stage, value in seconds.items()}
     comparison = Comparison(
@@ -121,6 +123,7 @@ class Arm(NamedTuple):
 
     name: str
     chosen: int  # index of the point that was chosen
+    width: int  # members of a tile on one device
     results: pd.DataFrame
 
 
@@ -145,7 +148,8 @@ def _run_arms(plan: Plan, progress: bool) -> tuple[list[Arm], dict[str, float]]:
             return _run_arm(plan, name, note)
 
         # no `with`, which would wait for running arms when the user interrupts
-        pool = ThreadPoolExecutor(max_workers=2)
+        # several processes meet at every study, so they must come to them in one order
+        pool = ThreadPoolExecutor(max_workers=1 if jax.process_count() > 1 else 2)
         try:
             futures = [pool.submit(one_arm, name) for name in plan.factories]
             return [future.result() for future in futures], seconds
@@ -160,25 +164,30 @@ def _run_arm(plan: Plan, name: str, note: Callable[[str, int], None]) -> Arm:
     shared = _shared(plan)
     num_tuning = len(points) * len(plan.tuning_seeds)
 
-    def run_points(indices, seeds, done, stage):
+    def run_points(indices, seeds, done, stage, width):
         axes = {"point": as_axis([points[i] for i in indices])} if points[0] else {}
         result = study(
             member,
             *shared,
             axes={**axes, "seed": seeds},
-            width=plan.width,
+            width=width,
             mesh=plan.mesh,
             progress=lambda stage, part, _: note(stage, done + part),
         )
-        return _tidy(name, points, indices, stage, result)
+        return _tidy(name, points, indices, stage, result), _width(result)
 
-    tuning = run_points(range(len(points)), plan.tuning_seeds, 0, "tuning")
+    tuning, width = run_points(range(len(points)), plan.tuning_seeds, 0, "tuning", plan.width)
     has_loss = problem.metric != "loss" and "valid_loss" in tuning
     loss = final_metric(tuning, "valid_loss") if has_loss else None
     chosen = select(final_metric(tuning, f"valid_{problem.metric}"), problem.goal, loss)
-    evaluation = run_points([chosen], plan.evaluation_seeds, num_tuning, "evaluation")
+    evaluation, width = run_points([chosen], plan.evaluation_seeds, num_tuning, "evaluation", width)
     note("done", num_tuning + len(plan.evaluation_seeds))
-    return Arm(name, chosen, pd.concat([tuning, evaluation], ignore_index=True))
+    return Arm(name, chosen, width, pd.concat([tuning, evaluation], ignore_index=True))
+
+
+def _width(result: Study) -> int:
+    (program,) = result.plan.programs.values()
+    return program.width
 
 
 def _member(root, data, split, *, seed, point=None, problem, factory):

@@ -137,8 +137,12 @@ def machine(summary: Summary) -> str:
     environment = summary["environment"]
     count, device = environment["num_devices"], environment["device"]
     versions = [f"{name} {environment[name]}" for name in ("dljax", "jax", "jaxlib")]
-    plural = "device" if count == 1 else "devices"
-    return f"{', '.join(versions)}, Python {environment['python']}; {count} {plural}: {device}"
+    where = f"{count} {'device' if count == 1 else 'devices'}: {device}"
+    if environment["backend"] == "cpu":
+        where += f", {environment['num_lanes']} programs at once"
+    if environment["num_processes"] > 1:
+        where += f", {environment['num_processes']} processes"
+    return f"{', '.join(versions)}, Python {environment['python']}; {where}"
 
 
 def target(problem: Mapping[str, Any]) -> str:

@@ -1,0 +1,72 @@
+"""The axes of a study: checked lists of values, and their product."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def checked_axes(axes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns axes as numpy arrays in the types that members see.
+
+    Raises:
+      ValueError: If there is none, or one is empty, not finite, holds a value twice or is a seed
+        out of range.
+    """
+    if not axes:
+        raise ValueError("axes must name at least one axis, such as seed=np.arange(10), got none.")
+    return {name: _checked(name, values) for name, values in axes.items()}
+
+
+def product(axes: dict[str, Any]) -> dict[str, Any]:
+    """Returns the product of the axes as trees of arrays [P], the last axis running fastest."""
+    index = np.indices([length(values) for values in axes.values()]).reshape(len(axes), -1)
+    return {
+        name: jax.tree.map(lambda leaf, i=i: leaf[i], values)
+        for (name, values), i in zip(axes.items(), index, strict=True)
+    }
+
+
+def length(values: Any) -> int:
+    return len(values) if isinstance(values, tuple) else len(jax.tree.leaves(values)[0])
+
+
+def _checked(name: str, values: Any) -> Any:
+    """Returns an axis as numpy arrays in the types that members see."""
+    axis = jax.tree.map(lambda leaf: _canonical(name, np.asarray(leaf)), _tree(values))
+    lengths = {x.shape for x in jax.tree.leaves(axis)}
+    if len(lengths) != 1 or len(shape := lengths.pop()) != 1 or shape[0] == 0:
+        raise ValueError(
+            f"axis {name!r} must be a list of values, or a tree of lists of one length, "
+            f"got {values!r}."
+        )
+    rows = list(zip(*(x.tolist() for x in jax.tree.leaves(axis)), strict=True))
+    if len(set(rows)) < len(rows):
+        twice = next(row for row in rows if rows.count(row) > 1)
+        shown = twice[0] if len(twice) == 1 else twice
+        raise ValueError(f"axis {name!r} must not hold a value twice, got {shown} twice.")
+    return axis
+
+
+def _canonical(name: str, leaf: np.ndarray) -> np.ndarray:
+    if leaf.dtype.kind not in "biuf":
+        raise ValueError(f"axis {name!r} must hold numbers, got {leaf.dtype}.")
+    if leaf.dtype.kind == "f":
+        if not np.isfinite(leaf).all():
+            raise ValueError(f"axis {name!r} must be finite, got {leaf[~np.isfinite(leaf)][0]}.")
+        return leaf.astype(jax.dtypes.canonicalize_dtype(np.float64))
+    if leaf.dtype.kind == "b":
+        return leaf
+    low, high = (0, 2**32) if name == "seed" else (-(2**31), 2**31)
+    outside = leaf[(leaf < low) | (leaf >= high)]
+    if outside.size:
+        raise ValueError(f"axis {name!r} must be in [{low}, {high}), got {outside[0]}.")
+    return leaf.astype(np.uint32 if name == "seed" else np.int32)
+
+
+def _tree(values: Any) -> Any:
+    """Takes a mapping as a tree and anything else as one list of values."""
+    if isinstance(values, Mapping):
+        return {name: _tree(value) for name, value in values.items()}
+    return values if isinstance(values, np.ndarray) else np.asarray(values)

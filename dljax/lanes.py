@@ -1,0 +1,89 @@
+"""Threads that jobs run in side by side: XLA compiles and computes without Python's lock."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
+from typing import TypeVar
+
+import jax
+
+Result = TypeVar("Result")
+
+
+def num_cores() -> int:
+    """Returns the CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def side_by_side(jobs: Iterable[Callable[[], Result]], num_threads: int) -> Iterator[Result]:
+    """Runs jobs in threads and yields what they return, in their order.
+
+    The threads begin at the first result asked for, run ahead of the caller, and take the jobs
+    from the iterable one at a time. They see jax's settings of the caller. The first error is
+    raised in the caller, and no further job is begun then, nor once the generator is closed; nobody
+    waits for a job that nobody will read.
+
+    Args:
+      jobs: Functions without arguments.
+      num_threads: Jobs at once, >= 1.
+    """
+    numbered, taking = enumerate(jobs), threading.Lock()
+    done: SimpleQueue = SimpleQueue()
+    over = threading.Event()
+    settings = _settings()
+
+    def work():
+        try:
+            with settings():
+                while not over.is_set():
+                    with taking:
+                        number, job = next(numbered, (None, None))
+                    if job is None:
+                        break
+                    done.put((number, job(), None))
+            done.put((None, None, None))
+        except BaseException as error:
+            done.put((None, None, error))
+
+    for _ in range(num_threads):
+        threading.Thread(target=work, daemon=True, name="dljax lane").start()
+    waiting, running, following = {}, num_threads, 0
+    try:
+        while running:
+            number, result, error = done.get()
+            if error is not None:
+                raise error
+            if number is None:
+                running -= 1
+                continue
+            waiting[number] = result
+            while following in waiting:
+                yield waiting.pop(following)
+                following += 1
+    finally:
+        over.set()
+
+
+def _settings() -> Callable[[], contextlib.AbstractContextManager]:
+    """Takes down jax's settings of this thread, for others to enter."""
+    chosen = [
+        (jax.enable_x64, jax.config.jax_enable_x64),
+        (jax.default_matmul_precision, jax.config.jax_default_matmul_precision),
+        (jax.numpy_rank_promotion, jax.config.jax_numpy_rank_promotion),
+        (jax.numpy_dtype_promotion, jax.config.jax_numpy_dtype_promotion),
+        (jax.debug_nans, jax.config.jax_debug_nans),
+        (jax.threefry_partitionable, jax.config.jax_threefry_partitionable),
+        (jax.default_device, jax.config.jax_default_device),
+    ]
+
+    def enter():
+        stack = contextlib.ExitStack()
+        for setting, value in chosen:
+            stack.enter_context(setting(value))
+        return stack
+
+    return enter

@@ -1,0 +1,266 @@
+"""A member as compiled programs: a tile of `width` members on each device of a mesh.
+
+Every path to a member is such a tile, a population of one included, so that neither the number of
+members nor their order can reach a member's bits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dljax.costs import Cost, cost
+from dljax.errors import require
+from dljax.types import Member, PyTree
+
+AXIS = "members"
+WHOLE, ROUNDS = ("whole",), ("init", "advance", "result")
+
+
+class Program(NamedTuple):
+    """A member, compiled.
+
+    Attributes:
+      member: What was compiled.
+      mesh: Devices that one tile lies on.
+      width: Members of a tile on one device, W.
+      stages: The compiled programs: "whole", or "init", "advance" and "result".
+      cost: What one member costs, all rounds.
+      memory: Bytes of one tile on one device, the shared data included.
+    """
+
+    member: Callable[..., PyTree] | Member
+    mesh: Mesh
+    width: int
+    stages: dict[str, jax.stages.Compiled]
+    cost: Cost
+    memory: int
+
+
+def default_mesh() -> Mesh:
+    """Lays this process's devices along one axis, "members".
+
+    Of a CPU it takes one device: programs that run side by side in threads use all its cores, and
+    are compiled once, not for each device.
+    """
+    devices = jax.local_devices()
+    devices = devices[:1] if devices[0].platform == "cpu" else devices
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def member_cost(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> Cost:
+    """Counts what one member costs, without compiling."""
+    parts = []
+    states = _states(member, shared, cells)
+    for name in _stage_names(member):
+        traced = _one.trace(
+            _shapes(shared),
+            _number(),
+            states[name],
+            _row(cells),
+            stage=_STAGES[name],
+            member=member,
+        )
+        turns = member.num_rounds if name == "advance" else 1
+        parts.append((turns, cost(traced.jaxpr)))
+    _, hottest = max(parts, key=lambda part: part[0] * part[1].flops)
+    return hottest._replace(
+        flops=sum(turns * part.flops for turns, part in parts),
+        bytes=sum(turns * part.bytes for turns, part in parts),
+        operations=sum(turns * part.operations for turns, part in parts),
+        open_ended=any(part.open_ended for _, part in parts),
+        parameters=max(part.parameters for _, part in parts),
+    )
+
+
+def compile_program(
+    member: Callable | Member, shared: tuple, cells: dict[str, Any], *, width: int, mesh: Mesh
+) -> Program:
+    """Compiles a member for tiles of `width`; what was compiled before is not compiled again."""
+    size, stages, memory = mesh.size * width, {}, 0
+    states = _states(member, shared, cells)
+    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+    for name in _stage_names(member):
+        inputs = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=sharding),
+            (states[name], _row(cells)),
+        )
+        run = _advance_tile if name == "advance" else _run_tile
+        lowered = run.lower(
+            _shapes(shared), _number(), *inputs, stage=_STAGES[name], member=member, mesh=mesh
+        )
+        stages[name] = lowered.compile()
+        memory = max(memory, _memory(stages[name]))
+    return Program(member, mesh, width, stages, member_cost(member, shared, cells), memory)
+
+
+def run_tile(
+    program: Program, name: str, shared: tuple, number: int, state: PyTree, cells: PyTree
+) -> PyTree:
+    """Runs one stage for at most a tile of members; all trees but `shared` lie on the host.
+
+    Padding repeats the last member, whose results are dropped.
+    """
+    count = len(jax.tree.leaves(cells)[0])
+    slots = np.minimum(np.arange(program.mesh.size * program.width), count - 1)
+    sharding = NamedSharding(program.mesh, PartitionSpec(AXIS))
+    tile = to_device(jax.tree.map(lambda x: x[slots], (state, cells)), sharding)
+    results = to_host(program.stages[name](shared, np.int32(number), *tile))
+    return jax.tree.map(lambda x: x[:count], results)
+
+
+def replicated(shared: tuple, mesh: Mesh) -> tuple:
+    """Places what all members see once on each device."""
+    return jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class HostKeys:
+    """Keys of `jax.random` on the host, where numpy has no type for them."""
+
+    data: np.ndarray
+    impl: str = field(metadata={"static": True})
+
+
+def to_host(tree: PyTree) -> PyTree:
+    """Fetches arrays as numpy's, and keys as `HostKeys`."""
+
+    def fetch(x):
+        if _is_key(x):
+            return HostKeys(np.asarray(jax.random.key_data(x)), str(jax.random.key_impl(x)))
+        return np.asarray(x)
+
+    return jax.tree.map(fetch, tree)
+
+
+def to_device(tree: PyTree, sharding: NamedSharding | None = None) -> PyTree:
+    """Places what `to_host` fetched; without a sharding only the keys become jax's again."""
+
+    def place(x):
+        if isinstance(x, HostKeys):
+            data = x.data if sharding is None else jax.device_put(x.data, sharding)
+            return jax.random.wrap_key_data(data, impl=x.impl)
+        return x if sharding is None else jax.device_put(x, sharding)
+
+    return jax.tree.map(place, tree, is_leaf=lambda x: isinstance(x, HostKeys))
+
+
+def _whole(member, shared, number, state, cell):
+    return member(*shared, **cell)
+
+
+def _init(member, shared, number, state, cell):
+    return member.init(*shared, **cell)
+
+
+def _advance(member, shared, number, state, cell):
+    state, report = member.advance(*shared, state, number, **cell)
+    finished = False if member.finished is None else member.finished(state)
+    chex.assert_shape(finished, ())
+    return state, report, jnp.asarray(finished, bool)
+
+
+def _result(member, shared, number, state, cell):
+    state, reports = state
+    return member.result(*shared, state, reports, **cell)
+
+
+_STAGES = {"whole": _whole, "init": _init, "advance": _advance, "result": _result}
+
+
+def _stage_names(member: Callable | Member) -> tuple[str, ...]:
+    return ROUNDS if isinstance(member, Member) else WHOLE
+
+
+@partial(jax.jit, static_argnames=("stage", "member"), inline=True)
+def _one(shared, number, state, cell, *, stage, member):
+    return stage(member, shared, number, state, cell)
+
+
+def _tile(shared, number, state, cells, *, stage, member, mesh):
+    def one_device(shared, number, state, cells):
+        one = lambda state, cell: _one(shared, number, state, cell, stage=stage, member=member)  # noqa: E731
+        return jax.vmap(one)(state, cells)
+
+    return jax.shard_map(
+        one_device,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(AXIS)),
+        out_specs=PartitionSpec(AXIS),
+        check_vma=False,  # a member that scans is not understood by the check
+    )(shared, number, state, cells)
+
+
+_run_tile = jax.jit(_tile, static_argnames=("stage", "member", "mesh"))
+_advance_tile = jax.jit(
+    _tile, static_argnames=("stage", "member", "mesh"), donate_argnames=("state",)
+)
+
+
+def _states(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> dict[str, PyTree]:
+    """Returns the shapes of one member's state as each stage takes it."""
+    if not isinstance(member, Member):
+        return {"whole": None}
+    require("num_rounds", member.num_rounds, "[1, inf)")
+
+    def shapes(name, state):
+        inputs = (_shapes(shared), _number(), state, _row(cells))
+        return _shapes(jax.eval_shape(partial(_one, stage=_STAGES[name], member=member), *inputs))
+
+    state = shapes("init", None)
+    after, report, _ = shapes("advance", state)
+    if after != state:
+        raise ValueError(
+            "advance must return a state of the shapes and types it was given, "
+            f"got {after} for {state}."
+        )
+    reports = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((member.num_rounds, *x.shape), x.dtype), report
+    )
+    return {"init": None, "advance": state, "result": (state, reports)}
+
+
+def _shapes(tree: PyTree) -> PyTree:
+    """Forgets values; of arrays on devices it keeps where they are."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None)),
+        tree,
+    )
+
+
+def _row(cells: dict[str, Any]) -> dict[str, Any]:
+    """Returns the shapes of one member's coordinates."""
+
+    def row(x):
+        if isinstance(x, HostKeys):
+            x = jax.eval_shape(partial(jax.random.wrap_key_data, impl=x.impl), x.data)
+        return jax.ShapeDtypeStruct(x.shape[1:], jax.dtypes.canonicalize_dtype(x.dtype))
+
+    return jax.tree.map(row, cells, is_leaf=lambda x: isinstance(x, HostKeys))
+
+
+def _number() -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((), np.int32)
+
+
+def _memory(stage: jax.stages.Compiled) -> int:
+    used = stage.memory_analysis()
+    if used is None:
+        return 0
+    return (
+        used.argument_size_in_bytes
+        + used.output_size_in_bytes
+        + used.temp_size_in_bytes
+        - used.alias_size_in_bytes
+    )
+
+
+def _is_key(x: Any) -> bool:
+    return jnp.issubdtype(getattr(x, "dtype", np.float32), jax.dtypes.prng_key)
