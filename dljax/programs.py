@@ -240,7 +240,9 @@ def _row(cells: dict[str, Any]) -> dict[str, Any]:
 
     def row(x):
         if isinstance(x, HostKeys):
-            x = jax.eval_shape(partial(jax.random.wrap_key_data, impl=x.impl), x.data)
+            return _shapes(
+                jax.eval_shape(partial(jax.random.wrap_key_data, impl=x.impl), x.data[0])
+            )
         return jax.ShapeDtypeStruct(x.shape[1:], jax.dtypes.canonicalize_dtype(x.dtype))
 
     return jax.tree.map(row, cells, is_leaf=lambda x: isinstance(x, HostKeys))

@@ -50,7 +50,7 @@ def run_until(
 
 
 def run_in_rounds(
-    setup: Callable[..., tuple[Trainer, TrainState]],
+    setup: Callable[..., tuple[Trainer, jax.Array]],
     *,
     num_steps: int,
     eval_every: int,
@@ -66,7 +66,8 @@ def run_in_rounds(
     computed for them, and `dj.successive_halving` goes on from the states of those that survive.
 
     Args:
-      setup: `setup(*shared, **cell) -> (fit, state)`, the way of learning and where to begin.
+      setup: `setup(*shared, **cell) -> (fit, key)`, the way of learning and the run's key, from
+        which `fit.init(key)` begins.
       num_steps: Steps at most, >= 1.
       eval_every: Steps between evaluations; it must divide `num_steps`.
       num_rounds: Rounds, a divisor of the number of evaluations; `None` takes that number.
@@ -92,7 +93,12 @@ def run_in_rounds(
     num_turns = num_evaluations // num_rounds
 
     def init(*shared, **cell):
-        return _start(*setup(*shared, **cell), rule)
+        fit, key = setup(*shared, **cell)
+        return _start(fit, fit.init(key), rule)
+
+    def one_turn(fit, search):
+        # a member that has diverged in this round waits for its end
+        return trees.where(_unfinished(search, rule), _one_evaluation(fit, search, rule), search)
 
     def advance(*shared_and_state, **cell):
         *shared, search, number = shared_and_state
@@ -101,9 +107,7 @@ def run_in_rounds(
         if num_turns == 1:
             search = _one_evaluation(fit, search, rule)
         elif patience is None:
-            search = jax.lax.fori_loop(
-                0, num_turns, lambda _, s: _one_evaluation(fit, s, rule), search
-            )
+            search = jax.lax.fori_loop(0, num_turns, lambda _, s: one_turn(fit, s), search)
         else:
             search = jax.lax.while_loop(
                 lambda s: (s.number < last) & _unfinished(s, rule),

@@ -18,6 +18,7 @@ from dljax.types import Member
 STEP_FLOPS = 2e7  # of all members of a tile on a CPU: the optimum is flat around it
 WIDEST = 64  # of a tile on a CPU
 ACCELERATOR_WIDTH = 1024
+TILES_OF_A_LANE = 32  # at least, where members leave early
 LONG_TILE = 5.0  # seconds; what takes longer is timed once
 MEMORY_SHARE = 0.8  # of a device's memory that tiles may take together
 
@@ -83,6 +84,8 @@ def resolve(
     num_members = len(jax.tree.leaves(cells)[0])
     share = -(-num_members // (num_lanes(mesh) * mesh.size * jax.process_count()))
     platform = mesh.devices.flat[0].platform
+    if platform == "cpu" and isinstance(member, Member) and member.finished is not None:
+        share = -(-share // TILES_OF_A_LANE)  # few slots are empty while members leave
     if isinstance(width, int | np.integer):
         return fitting(member, shared, cells, int(width), mesh, note)
     default = default_width(member_cost(member, shared, cells), platform, share)

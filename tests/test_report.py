@@ -83,7 +83,7 @@ def test_the_caption_says_what_was_compared_where_and_with_which_evidence(digits
         "validation accuracy ≥ 95 %",
         "It covers initial weights and batch order; the split of the data is fixed.",
         "Evidence: exploratory",
-        "dljax 0.1.0, jax 0.10.2, jaxlib 0.10.2, Python 3.11.7; 2 devices: cpu",
+        "dljax 0.1.0, jax 0.10.2, jaxlib 0.10.2, Python 3.11.7; 1 device: cpu, 2 programs at once",
     ):
         assert expected in text
 

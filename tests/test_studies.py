@@ -1,7 +1,9 @@
 """Named axes in, named results out."""
 
+import re
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -118,6 +120,60 @@ def test_progress_tells_the_stage_and_the_members_done():
     assert told[0] == ("compile", 0, 12)
     assert told[-1] == ("run", 12, 12)
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+
+
+def test_before_it_starts_a_study_says_what_it_will_run(capsys):
+    def trained(*, seed, optimizer):
+        data = {"x": np.ones((8, 3), np.float32), "y": np.arange(8) % 2}
+        task = dj.supervised(dj.linen_model(dj.modules.MLP(2)), dj.losses.cross_entropy)
+        fit = dj.trainer(task, optimizer(0.1), data, batch_size=4)
+        return dj.run(fit, fit.init(jax.random.key(seed)), num_steps=3)[1]
+
+    optimizers = {"sgd": dj.optimizers.sgd, "adam": dj.optimizers.adam}
+    study = dj.study(trained, axes={"seed": np.arange(6)}, static={"optimizer": optimizers})
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert [line.startswith("dljax: ") for line in lines].count(True) == 1
+    (line,) = [line for line in lines if line.startswith("dljax: ")]
+    for part in ("12 members in 2 programs, tiles of", "8 parameters", "FLOP a member", "B a tile"):
+        assert part in line
+    assert re.search(r"roughly \d+ s to run", line)
+    plan = study.plan
+    assert list(plan.programs) == [("sgd",), ("adam",)]
+    assert (plan.num_members, plan.num_processes) == (6, 1)
+    for program in plan.programs.values():
+        assert (program.num_parameters, program.width >= 2) == (8, True)
+        assert program.memory > 0
+        assert program.flops > 3 * 2 * 4 * 3 * 2
+    assert study.select(optimizer="sgd").mean("seed").plan is plan
+    dj.study(lambda *, seed: seed, axes={"seed": [1]}, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_programs_of_other_shapes_are_refused_before_they_run():
+    ran = []
+
+    def member(*, seed, size):
+        jax.debug.callback(lambda: ran.append(size))
+        return jnp.zeros(size)
+
+    with pytest.raises(ValueError, match="must return results of the same shapes") as error:
+        dj.study(member, axes={"seed": [0]}, static={"size": {"two": 2, "three": 3}})
+    assert "\n" not in str(error.value)
+    assert "of three after" in str(error.value)
+    assert 3 not in ran
+
+
+def test_a_member_in_rounds_may_have_static_axes():
+    member = dj.Member(
+        init=lambda *, seed, step: seed,
+        advance=lambda state, number, *, seed, step: (state + jnp.uint32(step), number),
+        result=lambda state, reports, *, seed, step: {"end": state},
+        num_rounds=3,
+    )
+    study = dj.study(member, axes={"seed": [5, 6]}, static={"step": {"one": 1, "ten": 10}})
+    assert study.results["end"].tolist() == [[8, 9], [35, 36]]
 
 
 def test_the_check_runs_first():

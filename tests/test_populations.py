@@ -1,0 +1,296 @@
+"""Many members through one mechanism: tiles, lanes, rounds, memory."""
+
+import threading
+import time
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+import dljax as dj
+from dljax import machine, populations, programs, widths
+from dljax.lanes import side_by_side
+
+SEEDS = {"seed": np.arange(5, dtype=np.uint32)}
+
+
+def plain(offset, *, seed):
+    return {"value": offset + seed.astype(jnp.float32), "key": jax.random.key(seed)}
+
+
+def counter(stop_at=None, num_rounds=4):
+    """Counts its rounds in `state`; seed s stops after s rounds if `stop_at` says so."""
+
+    def init(offset, *, seed):
+        return {"count": jnp.int32(0), "seed": seed, "key": jax.random.key(seed)}
+
+    def advance(offset, state, number, *, seed):
+        return {**state, "count": state["count"] + 1}, {"number": number, "at": offset + number}
+
+    def result(offset, state, reports, *, seed):
+        return {"count": state["count"], "reports": reports, "key": state["key"]}
+
+    return dj.Member(init, advance, result, num_rounds, stop_at)
+
+
+def run(member, cells=SEEDS, **options):
+    return dj.population(member, **options)((jnp.float32(100),), cells)
+
+
+def test_one_function_is_a_member_of_one_round():
+    found = run(plain, width=2)
+    assert found["value"].tolist() == [100, 101, 102, 103, 104]
+    assert (jax.random.key_data(found["key"])[:, 1] == np.arange(5)).all()
+
+
+def test_rounds_are_counted_and_reports_are_stacked():
+    found = run(counter(), width=2)
+    assert found["count"].tolist() == [4] * 5
+    assert found["reports"]["number"].tolist() == [[0, 1, 2, 3]] * 5
+    assert found["reports"]["at"][0].tolist() == [100, 101, 102, 103]
+    assert (jax.random.key_data(found["key"])[:, 1] == np.arange(5)).all()
+
+
+def test_a_finished_member_takes_no_further_round_and_repeats_its_report():
+    member = counter(lambda state: state["count"] >= state["seed"].astype(jnp.int32))
+    found = run(member, width=2)
+    assert found["count"].tolist() == [1, 1, 2, 3, 4]  # whether it has finished is asked after one
+    assert found["reports"]["number"][2].tolist() == [0, 1, 1, 1]
+
+
+def test_the_members_that_still_run_close_ranks(monkeypatch):
+    sizes = []
+
+    def counted(program, name, shared, number, state, cells):
+        sizes.append((name, number, len(cells["seed"])))
+        return programs.run_tile(program, name, shared, number, state, cells)
+
+    monkeypatch.setattr(populations, "run_tile", counted)
+    run(counter(lambda state: state["count"] >= state["seed"].astype(jnp.int32)), width=2)
+    advanced = [(number, size) for name, number, size in sizes if name == "advance"]
+    rounds = [sum(size for number, size in advanced if number == r) for r in range(4)]
+    assert rounds == [5, 3, 2, 1]
+
+
+def test_keys_may_be_axes():
+    keys = jax.random.split(jax.random.key(0), 3)
+    found = run(lambda offset, *, key: jax.random.normal(key), {"key": keys}, width=2)
+    np.testing.assert_array_equal(found, [jax.random.normal(key) for key in keys])
+
+
+def test_a_state_that_changes_its_shape_is_refused():
+    member = counter()._replace(
+        advance=lambda offset, state, number, *, seed: ({**state, "count": number + 0.5}, number)
+    )
+    with pytest.raises(ValueError, match="advance must return a state of the shapes"):
+        run(member)
+
+
+@pytest.mark.parametrize(
+    ("width", "message"),
+    [
+        (0, r"width must be in \[1, inf\), got 0"),
+        (1.5, "width must be a whole number in"),
+        ("wide", "width must be a whole number >= 1, 'auto' or None, got 'wide'"),
+    ],
+)
+def test_a_bad_width_is_refused(width, message):
+    with pytest.raises(ValueError, match=message):
+        run(plain, width=width)
+
+
+def test_the_fastest_candidate_is_taken_and_told(monkeypatch):
+    seconds = {2: 1.0, 4: 1.2, 8: 9.0}
+    monkeypatch.setattr(widths, "default_width", lambda *_: 4)
+    monkeypatch.setattr(
+        widths, "_tile_seconds", lambda many, *_: np.array([seconds[p.width] for p in many])
+    )
+    told = []
+    cells = {"seed": np.arange(40, dtype=np.uint32)}
+    mesh = programs.default_mesh()
+    shared = programs.replicated((jnp.float32(1),), mesh)
+    program = widths.resolve(plain, shared, cells, width="auto", mesh=mesh, note=told.append)
+    assert program.width == 4
+    assert told == ["width 4, by members a second on one lane: 2 at 2, 3.33 at 4, 0.889 at 8"]
+
+
+def test_auto_measures_real_members():
+    found = run(plain, width="auto")
+    assert found["value"].tolist() == [100, 101, 102, 103, 104]
+    rounds = run(counter(), width="auto")
+    assert rounds["count"].tolist() == [4] * 5
+
+
+def test_a_width_that_does_not_fit_the_memory_is_halved_before_it_runs(monkeypatch):
+    mesh = programs.default_mesh()
+    shared = programs.replicated((jnp.float32(1),), mesh)
+
+    def large(offset, *, seed):
+        return jnp.cumsum(jnp.full(10_000, offset) + seed)
+
+    compiled = {
+        w: programs.compile_program(large, shared, SEEDS, width=w, mesh=mesh) for w in (2, 8)
+    }
+    assert compiled[8].memory > 3 * compiled[2].memory > 80_000
+    room = 1.01 * widths.num_lanes(mesh) * compiled[2].memory / widths.MEMORY_SHARE
+    monkeypatch.setattr(machine, "memory", lambda device: room)
+    told = []
+    assert widths.resolve(large, shared, SEEDS, width=8, mesh=mesh, note=told.append).width == 2
+    assert [line.split(" needs ")[0] for line in told] == ["width 8", "width 4"]
+    monkeypatch.setattr(machine, "memory", lambda device: 10_000)
+    with pytest.raises(ValueError, match="one member must fit in memory, got"):
+        widths.resolve(large, shared, SEEDS, width=8, mesh=mesh)
+
+
+def test_out_of_memory_halves_the_width_and_begins_anew(monkeypatch, capsys):
+    ran = []
+
+    def full(program, *inputs):
+        ran.append(program.width)
+        if program.width > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return programs.run_tile(program, *inputs)
+
+    monkeypatch.setattr(populations, "run_tile", full)
+    study = dj.study(plain, jnp.float32(100), axes={"seed": np.arange(5)}, width=8)
+    assert study.results["value"].tolist() == [100, 101, 102, 103, 104]
+    assert [p.width for p in study.plan.programs.values()] == [2]
+    assert set(ran) == {8, 4, 2}
+    assert "dljax: out of memory at width 8: all members begin anew at 4" in capsys.readouterr().err
+
+
+def test_jobs_come_back_in_order_and_run_side_by_side():
+    meet = threading.Barrier(2, timeout=60)  # passes only if two jobs run at once
+
+    def job(number):
+        meet.wait()
+        return number
+
+    assert list(side_by_side((lambda i=i: job(i) for i in range(6)), 2)) == list(range(6))
+
+
+def test_the_first_error_is_raised_and_no_further_job_begins():
+    begun = []
+
+    def job(number):
+        begun.append(number)
+        if number == 2:
+            raise ZeroDivisionError("two")
+        return number
+
+    with pytest.raises(ZeroDivisionError, match="two"):
+        list(side_by_side((lambda i=i: job(i) for i in range(100)), 1))
+    time.sleep(0.05)
+    assert begun == [0, 1, 2]
+
+
+def test_threads_see_the_settings_of_the_caller():
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        (seen,) = side_by_side(
+            [lambda: (jnp.ones(1).dtype, jax.config.jax_default_matmul_precision)], 1
+        )
+    assert seen == (np.float64, "highest")
+
+
+def test_a_population_in_float64_stays_in_float64():
+    with jax.enable_x64(True):
+        found = dj.population(lambda *, x: x / 3)((), {"x": np.arange(3.0)})
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, np.arange(3.0) / 3)
+
+
+def search(data, *, seed, learning_rate=0.05):
+    fit = dj.trainer(
+        small.classifier(),
+        dj.optimizers.adam(learning_rate),
+        data,
+        dj.holdout(jax.random.key(1), len(data["y"]), valid=0.3),
+        batch_size=8,
+    )
+    return fit, dj.stream(jax.random.key(0), "member", seed)
+
+
+AXES = {"seed": np.arange(4, dtype=np.uint32), "learning_rate": np.float32([0.01, 0.1, 1, 1e38])}
+STOPPING = {"eval_every": 5, "patience": 2, "monitor": "valid_loss"}
+
+
+@pytest.fixture(scope="module")
+def at_once():
+    """Early stopping in one program, under vmap."""
+
+    def member(data, **cell):
+        fit, key = search(data, **cell)
+        return dj.run_until(fit, fit.init(key), max_steps=30, **STOPPING)[1]
+
+    return dj.population(member, width=2)((small.blobs(),), AXES)
+
+
+@pytest.mark.parametrize("num_rounds", [6, 2, 1])
+def test_early_stopping_is_the_same_however_it_is_cut_into_rounds(at_once, num_rounds):
+    member = dj.run_in_rounds(search, num_steps=30, num_rounds=num_rounds, **STOPPING)
+    found = dj.population(member, width=2)((small.blobs(),), AXES)
+    chex.assert_trees_all_equal(found, at_once)
+    assert found["diverged_at"][3] > 0
+
+
+def test_rounds_without_patience_give_the_history_of_run():
+    def member(data, **cell):
+        fit, key = search(data, **cell)
+        return dj.run(fit, fit.init(key), num_steps=20, eval_every=5)[1]
+
+    def in_rounds(num_rounds):
+        rounds = dj.run_in_rounds(search, num_steps=20, eval_every=5, num_rounds=num_rounds)
+        return dj.population(rounds, width=2)((small.blobs(),), AXES)
+
+    two = in_rounds(2)
+    chex.assert_trees_all_equal(two, in_rounds(4))
+    expected = dj.population(member, width=2)((small.blobs(),), AXES)
+    diverged = expected["diverged_at"] > 0
+    assert diverged.tolist() == [False, False, False, True]
+    alive = lambda tree: {name: tree[name][~diverged] for name in expected}  # noqa: E731
+    # another program: XLA fuses the sums of an evaluation in another order, 2e-6 were seen
+    chex.assert_trees_all_close(alive(two), alive(expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["in rounds", "at once"])
+def test_nearly_all_work_of_a_population_with_early_stopping_is_useful(monkeypatch, form):
+    computed = []
+
+    def counted(program, name, shared, number, state, cells):
+        found = programs.run_tile(program, name, shared, number, state, cells)
+        if name == "advance":
+            computed.append(program.width)  # a padded slot computes too
+        if name == "whole":  # under vmap all members of a tile go on until the last one stops
+            computed.append(program.width * found["stopped_at"].max() // STOPPING["eval_every"])
+        return found
+
+    def at_once(data, **cell):
+        fit, key = search(data, **cell)
+        return dj.run_until(fit, fit.init(key), max_steps=100, **STOPPING)[1]
+
+    monkeypatch.setattr(populations, "run_tile", counted)
+    in_rounds = dj.run_in_rounds(search, num_steps=100, **STOPPING)
+    cells = {"seed": np.arange(80, dtype=np.uint32)}
+    cells["learning_rate"] = np.tile(np.float32([0.03, 0.1, 0.3, 1.0]), 20)
+    member = in_rounds if form == "in rounds" else at_once
+    found = dj.population(member)((small.blobs(),), cells)
+    assert len(set(found["stopped_at"].tolist())) > 3
+    useful = found["stopped_at"].sum() / STOPPING["eval_every"]
+    assert useful >= 0.95 * sum(computed)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_rounds": 4}, "num_rounds must divide the evaluations, got 4 and 6"),
+        ({"num_rounds": 7}, r"num_rounds must be in \[1, 6\], got 7"),
+        ({"patience": 0}, r"patience must be in \[1, inf\), got 0"),
+        ({"goal": "most"}, "goal must be 'min' or 'max', got 'most'"),
+    ],
+)
+def test_rounds_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        dj.run_in_rounds(search, num_steps=30, eval_every=5, **options)
