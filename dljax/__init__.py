@@ -15,6 +15,7 @@ from dljax.startup import configure
 from dljax.stopping import run_in_rounds, run_until
 from dljax.studies import Study, study
 from dljax.tasks import Task, supervised
+from dljax.throughput import Throughput, bench
 from dljax.training import Trainer, TrainState, run, trainer
 from dljax.types import Member
 
@@ -31,8 +32,10 @@ __all__ = [
     "Study",
     "Target",
     "Task",
+    "Throughput",
     "TrainState",
     "Trainer",
+    "bench",
     "bootstrap",
     "check",
     "compare",

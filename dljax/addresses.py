@@ -21,7 +21,12 @@ def from_file(address: str) -> Any:
     Raises:
       ValueError: If there is no such file, it does not import, or it has no such name.
     """
-    path, _, name = address.rpartition(":")
+    return named(imported(address), address)
+
+
+def imported(address: str) -> ModuleType:
+    """Imports the file of `file.py:name`; see `from_file`."""
+    path, _, _ = address.rpartition(":")
     if not Path(path).is_file():
         raise ValueError(f"{address!r} must name a Python file, got no file {path!r}.")
     name_of_module = f"dljax_user_{zlib.crc32(str(Path(path).resolve()).encode())}"
@@ -33,6 +38,12 @@ def from_file(address: str) -> Any:
         spec.loader.exec_module(module)
     except Exception as error:
         raise ValueError(f"{path} must import without an error, got {first_line(error)}") from error
+    return module
+
+
+def named(module: ModuleType, address: str) -> Any:
+    """Returns what `file.py:name` names in its imported file, or raises a `ValueError`."""
+    path, _, name = address.rpartition(":")
     if not hasattr(module, name):
         defined = {n for n, x in vars(module).items() if not isinstance(x, ModuleType)}
         raise unknown(f"name in {path}:", name, [n for n in defined if not n.startswith("_")])

@@ -1,4 +1,4 @@
-"""The command line: `dljax compare`, `dljax list` and `dljax check`."""
+"""The command line: `dljax compare`, `dljax list`, `dljax check` and `dljax bench`."""
 
 import contextlib
 import inspect
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from dljax.addresses import first_line, from_file, is_address
+from dljax.bench_command import Bench, run_bench
 from dljax.errors import DataError, unknown
 from dljax.options import Count, Flag, Folder, Names, Numbers
 
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal that has no plus-minus shows "?"
     command = _parse(sys.argv[1:] if arguments is None else list(arguments))
     try:
-        {Compare: _compare, List: _list, Check: _check}[type(command)](command)
+        {Compare: _compare, List: _list, Check: _check, Bench: run_bench}[type(command)](command)
     except DataError as error:
         _end(str(error), BAD_DATA)
     except ValueError as error:
@@ -219,13 +220,13 @@ def _rates(text: str) -> list[float] | None:
         ) from None
 
 
-def _parse(arguments: list[str]) -> Compare | List | Check:
+def _parse(arguments: list[str]) -> Compare | List | Check | Bench:
     """Parses the arguments; what tyro draws in a box becomes one line."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
-                {"compare": Compare, "list": List, "check": Check},
+                {"compare": Compare, "list": List, "check": Check, "bench": Bench},
                 prog="dljax",
                 description="Reproducible studies of training runs, each one compiled program.",
                 args=arguments,

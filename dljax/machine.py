@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class Limits(NamedTuple):
@@ -16,7 +17,7 @@ class Limits(NamedTuple):
     Attributes:
       flops: Floating-point operations a second of a large matrix product.
       bytes: Bytes a second read and written by a copy larger than the caches.
-      overhead: Seconds that one small operation in a compiled loop takes.
+      overhead: Seconds that a product of two small matrices in a compiled loop takes.
     """
 
     flops: float
@@ -34,24 +35,37 @@ def memory(device: jax.Device) -> int:
 
 @functools.lru_cache(maxsize=8)
 def limits(device: jax.Device, dtype: str = "float32", precision: str | None = None) -> Limits:
-    """Measures a device once in a process, a quarter of a second.
+    """Measures a device once in a process, half a second.
+
+    The product is the better of two sizes; the copy overwrites what it reads, since new memory
+    costs an operating system more than the copy itself.
 
     Args:
       device: Where to measure.
       dtype: Of the matrices that are multiplied.
       precision: Of the product: a name that `jax.default_matmul_precision` takes.
     """
-    side = 1024 if device.platform == "cpu" else 8192
+    sides = (512, 1024) if device.platform == "cpu" else (4096, 8192)
     numbers = 2**24 if device.platform == "cpu" else 2**28
-    a = jax.device_put(jnp.full((side, side), 1e-3, dtype), device)
-    x = jax.device_put(jnp.zeros(numbers, jnp.float32), device)
-    z = jax.device_put(jnp.zeros(8, jnp.float32), device)
     turns = 1000
+
+    def matrix(side):  # of random numbers: a chip may multiply zeros faster
+        numbers = np.random.default_rng(0).random((side, side), np.float32)
+        return jax.device_put((numbers - 0.5) / side, device)
+
     with jax.default_matmul_precision(precision):
-        product = seconds(jax.jit(lambda a: a @ a), a)
-    copy = seconds(jax.jit(lambda x: x + 1), x)
-    loop = seconds(jax.jit(lambda z: jax.lax.fori_loop(0, turns, _four_operations, z)), z)
-    return Limits(2.0 * side**3 / product, 2.0 * x.nbytes / copy, loop / (4 * turns))
+        multiply = jax.jit(lambda a: a @ a)
+        flops = max(2.0 * n**3 / seconds(multiply, matrix(n).astype(dtype)) for n in sides)
+    x = [jax.device_put(jnp.zeros(numbers, jnp.float32), device)]
+    scale = jax.jit(lambda x: 0.5 * x, donate_argnums=0)
+
+    def copy():
+        x[0] = scale(x[0])
+        return x[0]
+
+    bandwidth = 2.0 * x[0].nbytes / seconds(copy)
+    small = jax.jit(lambda a: jax.lax.fori_loop(0, turns, lambda _, a: a @ a, a))
+    return Limits(flops, bandwidth, seconds(small, matrix(8)) / turns)
 
 
 def seconds(f: Callable, *inputs, repeats: int = 5) -> float:
@@ -62,9 +76,3 @@ def seconds(f: Callable, *inputs, repeats: int = 5) -> float:
         jax.block_until_ready(f(*inputs))
         times.append(time.perf_counter() - start)
     return min(times[1:] or times)
-
-
-def _four_operations(_, z: jax.Array) -> jax.Array:
-    for axis in (0, 1):  # a scan of sums is not fused into one operation
-        z = jnp.cumsum(z, axis=0)[::-1] * (0.5 + axis)
-    return z

@@ -16,10 +16,13 @@ FLOORS = {
     **dict.fromkeys(("programs", "widths", "populations"), (1, "populations")),
     **dict.fromkeys(("tasks", "datasets", "batches", "curvature", "kronecker"), (2, "learning")),
     **dict.fromkeys(("training", "stopping", "problems", "range_test"), (3, "learning")),
-    **dict.fromkeys(("axes", "plans", "studies", "halving"), (3, "populations")),
+    **dict.fromkeys(
+        ("axes", "plans", "studies", "halving", "timings", "throughput"), (3, "populations")
+    ),
     **dict.fromkeys(("addresses", "options"), (0, "both")),
     "comparison": (4, "both"),
     "contract": (4, "both"),
+    "bench_command": (4, "both"),
     "cli": (5, "both"),
 }
 
