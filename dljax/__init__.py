@@ -5,6 +5,7 @@ from dljax.comparison import Comparison, compare
 from dljax.datasets import check
 from dljax.errors import DataError
 from dljax.halving import successive_halving
+from dljax.hosts import join
 from dljax.keys import stream
 from dljax.models import Model, flat_lecun, linen_model, nnx_model
 from dljax.populations import population
@@ -43,6 +44,7 @@ __all__ = [
     "datasets",
     "flat_lecun",
     "holdout",
+    "join",
     "kfold",
     "learning_rate_range",
     "linen_model",

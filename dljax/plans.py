@@ -90,7 +90,7 @@ def estimated_seconds(cost: Cost, program: Program, num_members: int) -> float:
     mesh = program.mesh
     device = mesh.devices.flat[0]
     best = machine.limits(device)
-    num_devices = mesh.size * jax.process_count() if device.platform != "cpu" else 1
+    num_devices = jax.process_count() * (mesh.size if device.platform != "cpu" else 1)
     lanes = num_lanes(mesh) if device.platform == "cpu" else 1
     work = cost.flops / best.flops + UNFUSED * cost.bytes / best.bytes
     overhead = cost.operations * best.overhead / (program.width * lanes)
@@ -113,7 +113,9 @@ def watched(
     programs: list[tuple[str, ...]],
     num_members: int,
 ) -> Iterator[Watch]:
-    """Shows a study's progress as `dj.study` says it."""
+    """Shows a study's progress as `dj.study` says it; of several processes the first does."""
+    if progress is True and jax.process_index() > 0:
+        progress = False
     total = num_members * len(programs)
     finished = dict.fromkeys(programs, 0.0)
     said = []

@@ -10,9 +10,10 @@ from jax.sharding import Mesh
 
 from dljax.hosts import gathered, own_members
 from dljax.lanes import side_by_side
+from dljax.lifelines import FULL, OutOfMemory, meet
 from dljax.programs import Program, default_mesh, replicated, run_tile, to_device, to_host
 from dljax.types import Member, PyTree
-from dljax.widths import checked_width, fitting, num_lanes, resolve
+from dljax.widths import agreed, checked_width, fitting, num_lanes, resolve
 
 Survive = Callable[[int, PyTree, np.ndarray], np.ndarray]  # see `execute`
 
@@ -50,7 +51,7 @@ def population(
     def run_all(shared: tuple, cells: dict[str, Any]) -> PyTree:
         where = default_mesh() if mesh is None else mesh
         shared, cells = replicated(shared, where), to_host(cells)
-        program = resolve(member, shared, cells, width=width, mesh=where)
+        program = agreed(resolve(member, shared, cells, width=width, mesh=where), shared, cells)
         return execute(program, shared, cells)[1]
 
     return run_all
@@ -67,7 +68,8 @@ def execute(
 ) -> tuple[Program, PyTree]:
     """Runs every member of a compiled program.
 
-    Where the device runs out of memory, all members are begun anew in tiles of half the width.
+    Where a device of any process runs out of memory, all members are begun anew in tiles of half
+    the width.
 
     Args:
       program: What to run.
@@ -84,17 +86,19 @@ def execute(
     num_members = len(jax.tree.leaves(cells)[0])
     own = own_members(num_members)
     run = _in_rounds if isinstance(program.member, Member) else _at_once
+    share = lambda members: done(members * num_members / len(own))  # noqa: E731
     try:
         mine = jax.tree.map(lambda x: x[own], cells)
-        results = run(program, shared, mine, own, num_members, survive, done)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error) or program.width == 1:
+        mine = run(program, shared, mine, own, num_members, survive, share)
+        results = gathered(mine, num_members)
+    except OutOfMemory:
+        if program.width == 1:
             raise
         half = program.width // 2
         note(f"out of memory at width {program.width}: all members begin anew at {half}")
         program = fitting(program.member, shared, cells, half, program.mesh, note)
         return execute(program, shared, cells, survive=survive, done=done, note=note)
-    return program, to_device(gathered(results, num_members))
+    return program, to_device(results)
 
 
 def _at_once(program, shared, cells, own, num_members, survive, done) -> PyTree:
@@ -144,9 +148,15 @@ def _sweep(
 
     parts = []
     lanes = min(num_lanes(program.mesh), -(-num_members // size))
-    for part in side_by_side(tiles(), lanes):
-        parts.append(part)
-        done(len(jax.tree.leaves(part)[0]))
+    try:
+        for part in side_by_side(tiles(), lanes):
+            parts.append(part)
+            done(len(jax.tree.leaves(part)[0]))
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        meet(FULL)  # in place of the gathering that the others come to next
+        raise OutOfMemory(str(error)) from error
     return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
 

@@ -18,7 +18,7 @@ from dljax.plans import Plan, planned, watched
 from dljax.populations import Survive, execute
 from dljax.programs import ROUNDS, Program, default_mesh, replicated
 from dljax.types import Member, PyTree
-from dljax.widths import checked_width, resolve
+from dljax.widths import agreed, checked_width, resolve
 
 
 class Study(NamedTuple):
@@ -167,6 +167,7 @@ def study(
         jobs = (partial(ready, names) for names in programs)
         for names, program in zip(programs, side_by_side(jobs, num_cores())):
             _check_alike(program, next(iter(ran.values()), program), names)
+            program = agreed(program, on_devices, cells, watch.note)
             watch.runs(names, program)
             done = partial(watch.done, names)
             program, result = execute(

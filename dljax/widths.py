@@ -12,6 +12,7 @@ from dljax import machine
 from dljax.costs import Cost
 from dljax.errors import require_whole
 from dljax.lanes import num_cores
+from dljax.lifelines import meet
 from dljax.programs import Program, compile_program, member_cost, run_tile
 from dljax.types import Member
 
@@ -101,6 +102,19 @@ def resolve(
     measured = ", ".join(f"{rate:.3g} at {program.width}" for program, rate in zip(programs, rates))
     note(f"width {fastest.width}, by members a second on one lane: {measured}")
     return fastest
+
+
+def agreed(
+    program: Program,
+    shared: tuple,
+    cells: dict[str, Any],
+    note: Callable[[str], None] = lambda line: None,
+) -> Program:
+    """Takes the least of the widths that the processes resolved; all must call it in one order."""
+    width = min(meet(program.width))
+    if width == program.width:
+        return program
+    return fitting(program.member, shared, cells, width, program.mesh, note)
 
 
 def checked_width(width: int | str | None) -> None:

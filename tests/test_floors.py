@@ -12,7 +12,7 @@ FLOORS = {
     ),
     **dict.fromkeys(("optimizers", "losses", "splits", "models", "modules"), (1, "learning")),
     **dict.fromkeys(("functions", "schedules"), (1, "learning")),
-    **dict.fromkeys(("costs", "machine", "lanes", "hosts"), (0, "both")),
+    **dict.fromkeys(("costs", "machine", "lanes", "hosts", "lifelines"), (0, "both")),
     **dict.fromkeys(("programs", "widths", "populations"), (1, "populations")),
     **dict.fromkeys(("tasks", "datasets", "batches", "curvature", "kronecker"), (2, "learning")),
     **dict.fromkeys(("training", "stopping", "problems", "range_test"), (3, "learning")),
@@ -23,6 +23,7 @@ FLOORS = {
     "comparison": (4, "both"),
     "contract": (4, "both"),
     "bench_command": (4, "both"),
+    "compare_command": (4, "both"),
     "cli": (5, "both"),
 }
 

@@ -67,7 +67,8 @@ def compare(
       seed: Root of all random streams, in [0, 2**32).
       width: Members at once on one device; see `dj.population`.
       mesh: Devices; see `dj.population`.
-      out: A folder for tables, pictures and the report; see `dljax.comparison.report.write`.
+      out: A folder for tables, pictures and the report; see `dljax.comparison.report.write`. Of
+        several processes (`dj.join`) only process 0 writes and shows progress.
       progress: Whether to show a progress line on standard error.
 
     Returns:
@@ -102,9 +103,10 @@ def compare(
     )
     for name, factory in chosen.items():
         check_step(plan.problem, name, factory, plan.points[name])
-    if out is not None:
+    is_first = jax.process_index() == 0  # of several processes one writes
+    if out is not None and is_first:
         report.prepare(out)
-    arms, seconds = _run_arms(plan, progress)
+    arms, seconds = _run_arms(plan, progress and is_first)
     seconds["total"] = time.perf_counter() - started
     told = described(plan, {arm.name: arm.width for arm in arms})
     entries = [summarize_optimizer(arm.results, arm.chosen, told["problem"]) for arm in arms]
@@ -113,7 +115,7 @@ def compare(
         {**told, "seconds": seconds, "optimizers": entries},
         pd.concat([arm.results for arm in arms], ignore_index=True),
     )
-    if out is not None:
+    if out is not None and is_first:
         report.write(comparison, out)
     return comparison
 
