@@ -54,7 +54,7 @@ def cost(jaxpr: ClosedJaxpr | Jaxpr) -> Cost:
 def _of_equation(eqn: JaxprEqn) -> Cost:
     name, params = eqn.primitive.name, eqn.params
     if name == "scan":
-        return _repeated(cost(params["jaxpr"]), params["length"], _multiplies_by_constants(params))
+        return _repeated(cost(params["jaxpr"]), params["length"], _multiplies_by_constants(eqn))
     if name == "while":
         return _repeated(cost(params["body_jaxpr"]), 1, False)._replace(open_ended=True)
     if inner := [cost(jaxpr) for jaxpr in _jaxprs(params.values())]:
@@ -90,16 +90,22 @@ def _product_flops(eqn: JaxprEqn) -> float:
     return 0.0
 
 
-def _multiplies_by_constants(params: dict) -> bool:
+def _multiplies_by_constants(eqn: JaxprEqn) -> bool:
     """Tells whether a loop's body has a matrix product with a matrix that no turn changes."""
-    body = params["jaxpr"].jaxpr
-    constant = {id(v) for v in body.invars[: params["num_consts"]]}
+    body = eqn.params["jaxpr"].jaxpr
+    # of constants, carry and what is scanned only the last has an axis less inside
+    num_constants = _num_alike(eqn.invars, body.invars) - _num_alike(eqn.outvars, body.outvars)
+    constant = {id(v) for v in body.invars[:num_constants]}
     return any(
         not isinstance(v, Literal) and id(v) in constant and v.aval.ndim == 2
         for eqn in body.eqns
         if eqn.primitive.name == "dot_general"
         for v in eqn.invars
     )
+
+
+def _num_alike(outside, inside) -> int:
+    return sum(a.aval.ndim == b.aval.ndim for a, b in zip(outside, inside, strict=True))
 
 
 def _jaxprs(values) -> Iterator[Jaxpr]:
