@@ -134,9 +134,18 @@ def _average(data: Data, parts: dict[str, Rows], measure: Callable[[Batch], Metr
         end = start + rows.index.size
         for name, value in values.items():
             terms = jnp.where(rows.weight != 0, rows.weight * value.reshape(-1)[start:end], 0.0)
-            averages[f"{part}_{name}"] = terms.sum() / rows.weight.sum()
+            averages[f"{part}_{name}"] = _sum(terms) / _sum(rows.weight)
         start = end
     return averages
+
+
+def _sum(x: jax.Array) -> jax.Array:
+    """Adds up float[N] by halves: XLA orders the terms of its own sum by the width of a tile."""
+    x = jnp.pad(x, (0, (1 << max(x.size - 1, 0).bit_length()) - x.size))
+    while x.size > 1:
+        # without the barrier the halves of halves would be written out as one expression
+        x = jax.lax.optimization_barrier(x[: x.size // 2] + x[x.size // 2 :])
+    return x[0]
 
 
 def _drawn_batches(draw_batch: Callable[[jax.Array], Batch], parts: list[str]) -> Batches:

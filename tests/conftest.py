@@ -1,4 +1,4 @@
-"""Every test runs with warnings as errors, no silent rank promotion, and two CPU devices."""
+"""Every test runs with warnings as errors, no silent rank promotion, and four CPU devices."""
 
 import os
 import warnings
@@ -16,7 +16,7 @@ import pytest
 import dljax as dj
 
 # before the first use of a device: the same devices and flags that the command line sets
-dj.configure(num_cpu_devices=2, cache=False)
+dj.configure(num_cpu_devices=4, cache=False)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
