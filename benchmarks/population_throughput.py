@@ -1,181 +1,158 @@
-"""Member-steps a second: one study, against the loops that one would write instead.
+"""Member-steps a second: one study, against the loops and libraries that one would use instead.
 
 Question: how much faster do many small training runs go as members of one compiled program?
-Method: N independent runs of an MLP 64-128-128-10 on scikit-learn's digits (Adam, batches of 64,
-reshuffled each epoch) are trained for T steps from N seeds: as one population; by a Python loop
-over a jitted step, as most JAX training scripts do; and by PyTorch's eager loop (fused Adam, one
-thread and two). Every contender evaluates the validation rows once, at the end. Each is warmed
-up, then all are timed in turn, `REPEATS` times, in one process: medians, their range, and ratios
-to the per-step-jit loop. Compile time, which the warm-up pays, is a column of its own.
+Method: N independent runs of one of five nets (`workloads.py`) are trained by Adam from N seeds: as
+one population of dljax at its default width; and as `peers.py` says it: by a Python loop over a
+jitted step, as most JAX training scripts do; by a loop over whole runs that are compiled; by
+`jit(vmap(scan))` over all members; by PyTorch's eager loop and by torch.func's ensemble, each with
+one thread and two, the better one; and, for perceptrons, by scikit-learn with a process on each
+core. The first of the JAX loops has flax's own layers, the other two have dljax's, whose
+convolution is the one that stays fast inside a loop. Everybody evaluates the last fifth of the
+rows after training (dljax before, too). Contenders that run members one after the other are given
+two of them, as a rate does not depend on their number. All are warmed up, then timed in turn, forth
+and back, in one process: medians, their range, and ratios to the per-step-jit loop. What the first
+call took longer than the later ones is the column "compile".
 
-Command: pip install -e ".[bench]" && python benchmarks/population_throughput.py
-Expect, on two CPU cores: the study 2 to 3 times the per-step-jit loop, PyTorch a quarter to a half
-of it. About two minutes.
+Command: pip install -e ".[bench]" && python benchmarks/population_throughput.py mlp --members 32
+(mlp, cnn, lstm, tiny or uci; several at once for --members 1,8,32,128; --json)
+Expect: `benchmarks/RESULTS.md`. A minute for one workload and one N.
 """
 
-import itertools
+import argparse
 import json
 import statistics
 import sys
 import time
+from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
+import peers
+from workloads import WORKLOADS, study_member
 
 import dljax as dj
 
-NUM_MEMBERS, NUM_STEPS, BATCH_SIZE, LEARNING_RATE, REPEATS = 32, 300, 64, 1e-3, 5
+ONE_BY_ONE = 2  # members of the contenders whose rate does not depend on their number
+PEERS = {
+    "per-step-jit loop": (peers.per_step_jit, True),
+    "whole-run-jit loop": (peers.whole_run_jit, True),
+    "jit(vmap(scan))": (peers.jit_vmap_scan, False),
+    **{
+        f"PyTorch eager, {n} thread(s)": (partial(peers.pytorch_eager, num_threads=n), True)
+        for n in (1, 2)
+    },
+    **{
+        f"torch.func, {n} thread(s)": (partial(peers.torch_func, num_threads=n), False)
+        for n in (1, 2)
+    },
+    "scikit-learn, joblib": (peers.sklearn_joblib, False),
+}
 
 
-def study(problem):
-    """All members in one compiled program."""
-
-    def member(data, split, *, seed):
-        adam = dj.optimizers.adam(LEARNING_RATE)
-        fit = dj.trainer(problem.task, adam, data, split, batch_size=BATCH_SIZE, parts=("valid",))
-        state = fit.init(dj.stream(jax.random.key(0), "member", seed))
-        state, history = dj.run(fit, state, num_steps=NUM_STEPS)
-        return history["valid_accuracy"][-1]
-
+def study(workload):
+    """All members as a population of dljax."""
+    member, shared = study_member(workload)
     run = dj.population(member)
-    shared = (problem.data, problem.split)
     return lambda seeds: run(shared, {"seed": seeds})
 
 
-def per_step_jit(problem):
-    """A Python loop over a jitted step, one member after the other."""
-    train, valid = (np.asarray(rows.index) for rows in problem.split[:2])
-    data = jax.tree.map(jnp.asarray, problem.data)
-    adam = optax.adam(LEARNING_RATE)
+def measure(workload, num_members, repeats):
+    """Times all contenders in turn; returns their rows, the better number of threads alone."""
+    contenders, members = {"dljax": study(workload)}, {"dljax": num_members}
+    for name, (peer, one_by_one) in PEERS.items():
+        try:
+            contenders[name] = peer(workload)
+        except (ImportError, NotImplementedError) as error:
+            print(f"without {name}: {error}", file=sys.stderr)
+        members[name] = min(ONE_BY_ONE, num_members) if one_by_one else num_members
+    first, losses, seconds = {}, {}, {name: [] for name in contenders}
+    for repeat in range(repeats + 1):
+        for name in list(contenders)[:: (-1) ** repeat]:
+            print(f"\r{repeat} of {repeats}: {name:28}", end="", file=sys.stderr, flush=True)
+            time.sleep(0.01)  # a pool of threads spins for a while before it sleeps
+            started = time.perf_counter()
+            try:
+                losses[name] = contenders[name](np.arange(members[name], dtype=np.uint32))
+            except (RuntimeError, NotImplementedError) as error:
+                print(f"\rwithout {name}: {str(error).splitlines()[0]}", file=sys.stderr)
+                del contenders[name], seconds[name]
+                continue
+            taken = time.perf_counter() - started
+            if repeat == 0:
+                first[name] = taken
+            else:
+                seconds[name].append(taken)
+    print(file=sys.stderr)
 
-    @jax.jit
-    def start(seed):
-        key = jax.random.key(seed)
-        variables = problem.task.init(key, jax.tree.map(lambda x: x[:1], data))
-        return variables, adam.init(variables["params"])
+    def steps(name):
+        is_sklearn = name.startswith("scikit-learn")
+        return peers.sklearn_steps(workload) if is_sklearn else workload.num_steps
 
-    @jax.jit
-    def step(variables, opt_state, index):
-        batch = jax.tree.map(lambda x: x[index], data)
-
-        def loss(params):
-            outputs, _ = problem.task.predict({**variables, "params": params}, batch)
-            return problem.task.loss(outputs, batch).mean()
-
-        updates, opt_state = adam.update(jax.grad(loss)(variables["params"]), opt_state)
-        params = optax.apply_updates(variables["params"], updates)
-        return {**variables, "params": params}, opt_state
-
-    @jax.jit
-    def accuracy(variables):
-        batch = jax.tree.map(lambda x: x[valid], data)
-        outputs, _ = problem.task.predict(variables, batch)
-        return problem.task.measure(outputs, batch)["accuracy"].mean()
-
-    def one(seed):
-        variables, opt_state = start(seed)
-        for index in batch_order(train, seed):
-            variables, opt_state = step(variables, opt_state, index)
-        return accuracy(variables)
-
-    return lambda seeds: np.array([float(one(int(seed))) for seed in seeds])
-
-
-def pytorch_eager(problem, num_threads):
-    """PyTorch's eager loop, one member after the other."""
-    import torch
-
-    data = {name: np.asarray(x) for name, x in problem.data.items()}
-    x, y = torch.tensor(data["x"] / np.float32(16)), torch.tensor(data["y"]).long()
-    train, valid = (np.array(rows.index) for rows in problem.split[:2])
-
-    def one(seed):
-        torch.manual_seed(seed)
-        sizes = (64, 128, 128, 10)
-        layers = []
-        for before, after in itertools.pairwise(sizes):
-            layers += [torch.nn.Linear(before, after), torch.nn.ReLU()]
-        net = torch.nn.Sequential(*layers[:-1])
-        adam = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
-        for index in batch_order(train, seed):
-            adam.zero_grad(set_to_none=True)
-            torch.nn.functional.cross_entropy(net(x[index]), y[index]).backward()
-            adam.step()
-        with torch.no_grad():
-            return (net(x[valid]).argmax(1) == y[valid]).float().mean().item()
-
-    def run(seeds):
-        torch.set_num_threads(num_threads)
-        return np.array([one(int(seed)) for seed in seeds])
-
-    return run
+    rates = {
+        name: [members[name] * steps(name) / s for s in times] for name, times in seconds.items()
+    }
+    base = statistics.median(rates["per-step-jit loop"])
+    rows = {
+        name: {
+            "contender": name,
+            "member_steps_per_second": statistics.median(rate),
+            "range": [min(rate), max(rate)],
+            "ratio": statistics.median(rate) / base,
+            "compile_seconds": max(0.0, first[name] - statistics.median(seconds[name])),
+            "loss": float(np.mean(losses[name])),
+        }
+        for name, rate in rates.items()
+    }
+    return list(_better_threads(rows).values())
 
 
-def batch_order(train, seed):
-    """Draws reshuffled epochs of full batches, int[NUM_STEPS, BATCH_SIZE]."""
-    draw = np.random.default_rng(seed)
-    slots = len(train) // BATCH_SIZE
-    epochs = [
-        draw.permutation(train)[: slots * BATCH_SIZE].reshape(slots, -1)
-        for _ in range(-(-NUM_STEPS // slots))
-    ]
-    return np.concatenate(epochs)[:NUM_STEPS]
+def _better_threads(rows):
+    better = {}
+    for name, row in rows.items():
+        kind = name.partition(",")[0]
+        if kind not in better or row["ratio"] > better[kind]["ratio"]:
+            better[kind] = row
+    return better
+
+
+def show(title, rows):
+    """Prints one table."""
+    print(f"\n{title}")
+    print(
+        f"{'contender':28} {'member-steps/s':>14} {'range':>19} {'ratio':>7} {'dljax is':>9} "
+        f"{'compile':>9} {'loss':>7}"
+    )
+    ours = rows[0]["member_steps_per_second"]
+    for row in rows:
+        rate, spread = row["member_steps_per_second"], "{:,.0f} - {:,.0f}".format(*row["range"])
+        print(
+            f"{row['contender']:28} {rate:14,.0f} {spread:>19} {row['ratio']:7.2f} "
+            f"{ours / rate:7.2f} x {row['compile_seconds']:7.1f} s {row['loss']:7.3f}"
+        )
 
 
 def main():
-    """Times all contenders in turn and prints the table, and JSON with `--json`."""
+    """Prints a table for each workload and number of members, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workloads", nargs="*", default=["mlp"], metavar="WORKLOAD")
+    parser.add_argument("--members", default="32", help="N, or several with commas between")
+    parser.add_argument("--repeats", type=int, default=5, help="timings of each contender")
+    parser.add_argument("--json", action="store_true", help="JSON instead of tables")
+    options = parser.parse_args()
+    if unknown := set(options.workloads) - set(WORKLOADS):
+        parser.error(f"workloads are {', '.join(WORKLOADS)}, got {', '.join(sorted(unknown))}.")
     dj.configure(cache=False)
-    problem = dj.problems.load("digits-mlp")
-    contenders = {"per-step-jit loop": per_step_jit(problem), "dljax study": study(problem)}
-    try:
-        for threads in (1, 2):
-            contenders[f"PyTorch eager, {threads} thread(s)"] = pytorch_eager(problem, threads)
-    except ImportError:
-        print('PyTorch is not installed: pip install -e ".[bench]"', file=sys.stderr)
-    # the slow ones are timed on fewer members: a rate does not depend on their number
-    members = {name: NUM_MEMBERS if name == "dljax study" else 2 for name in contenders}
-    rates, warm, found = {name: [] for name in contenders}, {}, {}
-    for repeat in range(REPEATS + 1):
-        for name, run in contenders.items():
-            print(f"\r{repeat} of {REPEATS}: {name:28}", end="", file=sys.stderr, flush=True)
-            started = time.perf_counter()
-            found[name] = jax.block_until_ready(run(np.arange(members[name], dtype=np.uint32)))
-            seconds = time.perf_counter() - started
-            if repeat == 0:
-                warm[name] = seconds
-            else:
-                rates[name].append(members[name] * NUM_STEPS / seconds)
-    print(file=sys.stderr)
-    base = statistics.median(rates["per-step-jit loop"])
-    table = [
-        {
-            "contender": name,
-            "member_steps_per_second": round(statistics.median(rate)),
-            "range": [round(min(rate)), round(max(rate))],
-            "ratio": round(statistics.median(rate) / base, 2),
-            "compile_seconds": round(
-                max(0.0, warm[name] - members[name] * NUM_STEPS / statistics.median(rate)), 2
-            ),
-            "valid_accuracy": round(float(np.mean(found[name])), 3),
-        }
-        for name, rate in rates.items()
-    ]
-    device = jax.devices()[0].device_kind
-    if "--json" in sys.argv[1:]:
-        print(json.dumps({"device": device, "num_devices": jax.device_count(), "rows": table}))
-        return
-    print(f"{jax.device_count()} x {device}, jax {jax.__version__}; N = {NUM_MEMBERS} members")
-    print(
-        f"{'contender':28} {'member-steps/s':>14} {'range':>16} {'ratio':>6} {'compile':>9}  acc."
-    )
-    for row in table:
-        spread = "{:,} - {:,}".format(*row["range"])
-        print(
-            f"{row['contender']:28} {row['member_steps_per_second']:>14,} {spread:>16} "
-            f"{row['ratio']:>6.2f} {row['compile_seconds']:>7.1f} s  {row['valid_accuracy']:.3f}"
-        )
+    device, results = jax.devices()[0].device_kind, []
+    print(f"{jax.device_count()} x {device}, jax {jax.__version__}", file=sys.stderr)
+    for name in options.workloads:
+        workload = WORKLOADS[name]()
+        for num_members in map(int, options.members.split(",")):
+            rows = measure(workload, num_members, options.repeats)
+            results.append({"workload": name, "num_members": num_members, "rows": rows})
+            if not options.json:
+                show(f"{name}: {workload.about}; N = {num_members}", rows)
+    if options.json:
+        print(json.dumps({"device": device, "jax": jax.__version__, "results": results}))
 
 
 if __name__ == "__main__":
