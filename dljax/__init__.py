@@ -1,6 +1,6 @@
 """A training run is a pure function of scalars, so every axis of a study is a batch axis."""
 
-from dljax import datasets, losses, modules, optimizers, problems, schedules
+from dljax import augment, datasets, losses, modules, optimizers, problems, schedules
 from dljax.comparison import Comparison, compare
 from dljax.datasets import check
 from dljax.errors import DataError
@@ -15,7 +15,7 @@ from dljax.splits import Rows, Split, bootstrap, holdout, kfold
 from dljax.startup import configure
 from dljax.stopping import run_in_rounds, run_until
 from dljax.studies import Study, study
-from dljax.tasks import Task, supervised
+from dljax.tasks import Task, augmented, supervised
 from dljax.throughput import Throughput, bench
 from dljax.training import Trainer, TrainState, run, trainer
 from dljax.types import Member
@@ -36,6 +36,8 @@ __all__ = [
     "Throughput",
     "TrainState",
     "Trainer",
+    "augment",
+    "augmented",
     "bench",
     "bootstrap",
     "check",

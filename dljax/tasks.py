@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from dljax.keys import stream
 from dljax.losses import FISHER_ROOTS
 from dljax.models import Model
 from dljax.types import Batch, Metrics, Variables
@@ -66,3 +67,20 @@ def supervised(
 
     root = FISHER_ROOTS.get(loss) if fisher_root is None else fisher_root
     return Task(init, predict, task_loss, measure, root)
+
+
+def augmented(task: Task, augment: Callable[[jax.Array, Batch], Batch]) -> Task:
+    """Changes the batches of training at random; evaluations see the data as they are.
+
+    Args:
+      task: What is learnt.
+      augment: `augment(key, batch) -> batch`, see `dj.augment`; its key is a stream of the step's
+        own, so that dropout draws what it draws without.
+    """
+
+    def predict(variables, batch, *, key=None, train=False, mask=None):
+        if train and key is not None:
+            batch = augment(stream(key, "augment"), batch)
+        return task.predict(variables, batch, key=key, train=train, mask=mask)
+
+    return task._replace(predict=predict)

@@ -11,7 +11,7 @@ FLOORS = {
         ("types", "errors", "keys", "trees", "startup", "progress", "linalg"), (0, "both")
     ),
     **dict.fromkeys(("optimizers", "losses", "splits", "models", "modules"), (1, "learning")),
-    **dict.fromkeys(("functions", "schedules"), (1, "learning")),
+    **dict.fromkeys(("functions", "schedules", "augment"), (1, "learning")),
     **dict.fromkeys(("costs", "machine", "lanes", "hosts", "lifelines"), (0, "both")),
     **dict.fromkeys(("programs", "widths", "populations"), (1, "populations")),
     **dict.fromkeys(("tasks", "datasets", "batches", "curvature", "kronecker"), (2, "learning")),
