@@ -93,7 +93,8 @@ def test_more_kinds_and_processes_get_the_bits_of_one(kind, num_processes, tmp_p
 def test_the_command_line_compares_in_two_processes_and_the_first_alone_writes(
     tmp_path, monkeypatch
 ):
-    (tmp_path / "my_problem.py").write_text(PROBLEM)
+    cheaper = PROBLEM.replace("batch_size=16", "batch_size=None")
+    (tmp_path / "my_problem.py").write_text(cheaper)
     words = ["-m", "dljax.cli", "compare", "my_problem.py:problem", "--optimizers", "sgd"]
     words += ["--learning-rates", "0.1,0.01,1", "--seeds", "2", "--quick", "--json"]
 
