@@ -23,18 +23,8 @@ import tempfile
 import time
 
 NUM_STEPS, NUM_RATES, NUM_SEEDS = 50, 4, 8
-OPTIMIZERS = [
-    "sgd",
-    "momentum",
-    "nag",
-    "adagrad",
-    "rmsprop",
-    "adam",
-    "adamw",
-    "lion",
-    "radam",
-    "nadam",
-]
+CLASSICS = ("sgd", "momentum", "nag", "adagrad", "rmsprop", "adam")
+OPTIMIZERS = (*CLASSICS, "adamw", "lion", "radam", "nadam")
 PARTS = {
     "jaxpr_trace_duration": "trace",
     "jaxpr_to_mlir_module_duration": "lower",
