@@ -52,6 +52,8 @@ def join(
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id, **how)
     except ValueError as error:
+        if not missing:
+            raise
         raise ValueError(
             "processes must be started by SLURM, Kubernetes, Open MPI or on a TPU pod, "
             f"or be given {_listed(given)}, got neither."
