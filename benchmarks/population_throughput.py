@@ -5,7 +5,7 @@ Method: N independent runs of one of five nets (`workloads.py`) are trained by A
 one population of dljax at its default width; and as `peers.py` says it: by a Python loop over a
 jitted step, as most JAX training scripts do; by a loop over whole runs that are compiled; by
 `jit(vmap(scan))` over all members; by PyTorch's eager loop and by torch.func's ensemble, each with
-one thread and two, the better one; and, for perceptrons, by scikit-learn with a process on each
+one thread and two, until the first timing says which is better; and, for perceptrons, by scikit-learn with a process on each
 core. The first of the JAX loops has flax's own layers, the other two have dljax's, whose
 convolution is the one that stays fast inside a loop. Everybody evaluates the last fifth of the
 rows after training (dljax before, too). Contenders that run members one after the other are given
@@ -57,7 +57,7 @@ def study(workload):
 
 
 def measure(workload, num_members, repeats):
-    """Times all contenders in turn; returns their rows, the better number of threads alone."""
+    """Times all contenders in turn; the slower number of threads leaves after the first timing."""
     contenders, members = {"dljax": study(workload)}, {"dljax": num_members}
     for name, (peer, one_by_one) in PEERS.items():
         try:
@@ -82,6 +82,8 @@ def measure(workload, num_members, repeats):
                 first[name] = taken
             else:
                 seconds[name].append(taken)
+        for slower in _slower_threads(seconds) if repeat == 1 else ():
+            del contenders[slower], seconds[slower]
     print(file=sys.stderr)
 
     def steps(name):
@@ -92,8 +94,8 @@ def measure(workload, num_members, repeats):
         name: [members[name] * steps(name) / s for s in times] for name, times in seconds.items()
     }
     base = statistics.median(rates["per-step-jit loop"])
-    rows = {
-        name: {
+    return [
+        {
             "contender": name,
             "member_steps_per_second": statistics.median(rate),
             "range": [min(rate), max(rate)],
@@ -102,17 +104,17 @@ def measure(workload, num_members, repeats):
             "loss": float(np.mean(losses[name])),
         }
         for name, rate in rates.items()
+    ]
+
+
+def _slower_threads(seconds):
+    """Names the contenders that another number of threads beat."""
+    kind = lambda name: name.partition(",")[0]  # noqa: E731
+    threads = [name for name in seconds if name.endswith("thread(s)")]
+    best = {
+        kind(name): min(seconds[n][0] for n in threads if kind(n) == kind(name)) for name in threads
     }
-    return list(_better_threads(rows).values())
-
-
-def _better_threads(rows):
-    better = {}
-    for name, row in rows.items():
-        kind = name.partition(",")[0]
-        if kind not in better or row["ratio"] > better[kind]["ratio"]:
-            better[kind] = row
-    return better
+    return [name for name in threads if seconds[name][0] > best[kind(name)]]
 
 
 def show(title, rows):

@@ -14,7 +14,7 @@ from dljax.programs import Program
 from dljax.progress import progress_line
 from dljax.widths import num_lanes
 
-UNFUSED = 0.25  # of the bytes that operations read and write one by one, what fusion leaves
+UNFUSED = 0.25  # of the operations, and of the bytes they move one by one, what fusion leaves
 
 
 class ProgramPlan(NamedTuple):
@@ -83,9 +83,9 @@ def described(plan: Plan, num_programs: int, seconds: float) -> str:
 def estimated_seconds(cost: Cost, program: Program, num_members: int) -> float:
     """Estimates how long the members of a program run, from what the device was measured to do.
 
-    The sum of the times that its products, its other operations' bytes (a quarter of them, the
-    rest is fused) and its operations' overhead would take one after the other; within a factor of
-    three where it was compared (`benchmarks/RESULTS.md`).
+    The sum of the times that its products, its other operations' bytes and its operations' overhead
+    would take one after the other, a quarter of the latter two, as the rest is fused; within a
+    factor of three where it was compared (`benchmarks/RESULTS.md`).
     """
     mesh = program.mesh
     device = mesh.devices.flat[0]
@@ -93,7 +93,7 @@ def estimated_seconds(cost: Cost, program: Program, num_members: int) -> float:
     num_devices = jax.process_count() * (mesh.size if device.platform != "cpu" else 1)
     lanes = num_lanes(mesh) if device.platform == "cpu" else 1
     work = cost.flops / best.flops + UNFUSED * cost.bytes / best.bytes
-    overhead = cost.operations * best.overhead / (program.width * lanes)
+    overhead = UNFUSED * cost.operations * best.overhead / (program.width * lanes)
     return num_members * (work + overhead) / num_devices
 
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from dljax import machine
 from dljax.errors import require_whole
 from dljax.machine import Limits
-from dljax.plans import UNFUSED
+from dljax.plans import UNFUSED, estimated_seconds
 from dljax.programs import default_mesh
 from dljax.timings import (
     Case,
@@ -46,6 +46,7 @@ class Row(NamedTuple):
       flops_share: `flops` by what the devices can do.
       bytes: Bytes a second, roughly: a quarter of what all operations would move one by one.
       bytes_share: `bytes` by the bandwidth of the devices' memory; caches can serve more than 1.
+      estimate: Seconds that `dj.study` would have announced, by those measured.
       note: What else there is to say.
     """
 
@@ -61,6 +62,7 @@ class Row(NamedTuple):
     flops_share: float | None
     bytes: float | None
     bytes_share: float | None
+    estimate: float | None
     note: str
 
 
@@ -135,8 +137,9 @@ def bench_cases(
     repeats: int = 5,
     mesh: Mesh | None = None,
     progress: bool = True,
+    variants: bool = True,
 ) -> Throughput:
-    """Times one member, or two that may differ in all; see `bench`."""
+    """Times one member, or two that may differ in all, or widths alone; see `bench`."""
     require_whole("repeats", repeats, "[1, inf)")
     widths = None if widths is None else sorted(set(widths))
     for width in widths or ():
@@ -156,7 +159,7 @@ def bench_cases(
     for case in cases:
         own = [i for i, run in enumerate(runs) if run.case is case]
         fastest.append(runs[max(own, key=lambda i: rows[i].rate)])
-    if len(cases) == 1:
+    if variants and len(cases) == 1:
         compared = {
             "tiles at once": by_tiles_at_once(*fastest),
             "devices": by_devices(*fastest, say),
@@ -164,7 +167,7 @@ def bench_cases(
         }
         for name, variants in compared.items():
             rows += _rows(name, variants, timed(name, variants, repeats, say), limits)
-    else:
+    elif variants:
         pair = [run._replace(label=run.case.name) for run in fastest]
         rates = timed("member", pair, 2 * repeats, say)
         rows += _rows("member", pair, rates, limits)
@@ -186,11 +189,13 @@ def _row(compared: str, run: Run, rates: tuple[float, ...], limits: Limits) -> R
     members = rate / (run.case.num_steps or 1)
     on_cpu = program.mesh.devices.flat[0].platform == "cpu"
     num_devices = 1 if on_cpu else program.mesh.size  # one CPU is all devices of it
-    work = [None] * 4
+    work = [None] * 5
     if not program.cost.open_ended:
         flops, moved = members * program.cost.flops, members * UNFUSED * program.cost.bytes
         shares = flops / limits.flops / num_devices, moved / limits.bytes / num_devices
-        work = [flops, shares[0], moved, shares[1]]
+        whole = run.lanes == num_lanes(program.mesh)
+        estimate = members * estimated_seconds(program.cost, program, 1) if whole else None
+        work = [flops, shares[0], moved, shares[1], estimate]
     return Row(
         compared,
         run.label,
