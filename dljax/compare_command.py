@@ -11,7 +11,7 @@ import tyro
 
 from dljax.addresses import first_line, from_file, is_address
 from dljax.errors import DataError
-from dljax.options import Address, Count, Flag, Folder, Names, Numbers
+from dljax.options import Address, Count, Flag, Folder, Names, Numbers, Width
 
 
 @dataclass
@@ -33,6 +33,9 @@ class Compare:
     """Rows of a step. By default the problem's."""
     seed: Count = 0
     """Root of all randomness. By default 0."""
+    width: Width = ""
+    """Runs of a tile on one device, or auto, which times two or three. By default by what a run
+    costs; at one width the bits of a run are always the same."""
     quick: Flag = False
     """A first look: 5 learning rates, 1 tuning seed, 3 evaluation seeds, a third of the steps."""
     out: Folder = ""
@@ -89,6 +92,7 @@ def run_compare(options: Compare) -> None:
         num_steps=steps,
         batch_size=options.batch_size,
         seed=options.seed,
+        width=_width(options.width),
         out=folder,
     )
     if jax.process_index() > 0:
@@ -132,6 +136,13 @@ def _optimizers(names: str) -> dict[str, Callable] | None:
             raise ValueError(f"--optimizers must not hold a name twice, got {short!r} twice.")
         chosen[short] = from_file(name) if is_address(name) else factories([name])[name]
     return chosen
+
+
+def _width(text: str) -> int | str | None:
+    try:
+        return text if text == "auto" else int(text) if text else None
+    except ValueError:
+        raise ValueError(f"--width must be a whole number or auto, got {text!r}.") from None
 
 
 def _rates(text: str) -> list[float] | None:

@@ -118,6 +118,8 @@ def test_list_names_problems_optimizers_and_data_sets(capsys):
         ("compare --learning-rates -1", 2, "learning_rate must be in [0, inf), got -1."),
         ("compare --learning-rates nan", 2, "learning_rates must be finite, got nan."),
         ("compare --learning-rates a,b", 2, "must be numbers separated by commas, got 'a,b'."),
+        ("compare --width wide", 2, "--width must be a whole number or auto, got 'wide'."),
+        ("compare --width 0", 2, "width must be in [1, inf), got 0."),
         ("compare --batch-size 0", 2, "batch_size must be in [1, inf), got 0."),
         ("compare --batch-size 2000", 2, "batch_size must be in [1, 1079], got 2000."),
         ("compare --steps -3", 2, "num_steps must be in [1, inf), got -3."),
