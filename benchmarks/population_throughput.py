@@ -5,13 +5,13 @@ Method: N independent runs of one of five nets (`workloads.py`) are trained by A
 one population of dljax at its default width; and as `peers.py` says it: by a Python loop over a
 jitted step, as most JAX training scripts do; by a loop over whole runs that are compiled; by
 `jit(vmap(scan))` over all members; by PyTorch's eager loop and by torch.func's ensemble, each with
-one thread and two, until the first timing says which is better; and, for perceptrons, by scikit-learn with a process on each
-core. The first of the JAX loops has flax's own layers, the other two have dljax's, whose
-convolution is the one that stays fast inside a loop. Everybody evaluates the last fifth of the
-rows after training (dljax before, too). Contenders that run members one after the other are given
-two of them, as a rate does not depend on their number. All are warmed up, then timed in turn, forth
-and back, in one process: medians, their range, and ratios to the per-step-jit loop. What the first
-call took longer than the later ones is the column "compile".
+one thread and two, until the first timing says which is better; and, for perceptrons, by
+scikit-learn with a process on each core. The first JAX loop has flax's own layers, the other
+two have dljax's, whose convolution is the one that stays fast inside a loop. Everybody evaluates
+the last fifth of the rows after training (dljax before, too). Contenders that run members one after
+the other are given two of them, as a rate does not depend on their number. All are warmed up, then
+timed in turn, forth and back, in one process: medians, their range, and ratios to the per-step-jit
+loop. What the first call took longer than the later ones is the column "compile".
 
 Command: pip install -e ".[bench]" && python benchmarks/population_throughput.py mlp --members 32
 (mlp, cnn, lstm, tiny or uci; several at once for --members 1,8,32,128; --json)
