@@ -129,23 +129,29 @@ def _average(data: Data, parts: dict[str, Rows], measure: Callable[[Batch], Metr
         return values
 
     values = jax.lax.map(one_slice, slices)
-    averages, start = {}, 0
-    for part, rows in parts.items():
+    longest, terms, start = max(rows.index.size for rows in parts.values()), [], 0
+    for rows in parts.values():
         end = start + rows.index.size
-        for name, value in values.items():
-            terms = jnp.where(rows.weight != 0, rows.weight * value.reshape(-1)[start:end], 0.0)
-            averages[f"{part}_{name}"] = _sum(terms) / _sum(rows.weight)
+        for value in (1.0, *(x.reshape(-1)[start:end] for x in values.values())):
+            term = jnp.where(rows.weight != 0, rows.weight * value, 0.0)
+            terms.append(jnp.pad(term, (0, longest - term.size)))
         start = end
-    return averages
+    sums = _row_sums(jnp.stack(terms)).reshape(len(parts), -1)
+    return {
+        f"{part}_{name}": total / all_sums[0]
+        for part, all_sums in zip(parts, sums, strict=True)
+        for name, total in zip(values, all_sums[1:], strict=True)
+    }
 
 
-def _sum(x: jax.Array) -> jax.Array:
-    """Adds up float[N] by halves: XLA orders the terms of its own sum by the width of a tile."""
-    x = jnp.pad(x, (0, (1 << max(x.size - 1, 0).bit_length()) - x.size))
-    while x.size > 1:
+def _row_sums(x: jax.Array) -> jax.Array:
+    """Adds up rows of float[K, N] by halves: XLA's own sum orders its terms by a tile's width."""
+    x = jnp.pad(x, ((0, 0), (0, (1 << max(x.shape[1] - 1, 0).bit_length()) - x.shape[1])))
+    while x.shape[1] > 1:
+        half = x.shape[1] // 2
         # without the barrier the halves of halves would be written out as one expression
-        x = jax.lax.optimization_barrier(x[: x.size // 2] + x[x.size // 2 :])
-    return x[0]
+        x = jax.lax.optimization_barrier(x[:, :half] + x[:, half:])
+    return x[:, 0]
 
 
 def _drawn_batches(draw_batch: Callable[[jax.Array], Batch], parts: list[str]) -> Batches:
