@@ -29,7 +29,8 @@ def configure(*, num_cpu_devices: int | None = None, cache: bool = True) -> list
       What could not be set and why, a line each, also printed on standard error.
     """
     notes = []
-    flags = os.environ.get("XLA_FLAGS", "")
+    before = os.environ.get("XLA_FLAGS")
+    flags = before or ""
     if jaxlib.__version__ in TRIED and "xla_cpu_experimental_ynn_fusion_type" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {SAME_BITS_AT_ANY_WIDTH}".strip()
     own = "xla_force_host_platform_device_count" in flags or "JAX_NUM_CPU_DEVICES" in os.environ
@@ -37,7 +38,9 @@ def configure(*, num_cpu_devices: int | None = None, cache: bool = True) -> list
         try:
             jax.config.update("jax_num_cpu_devices", num_cpu_devices or 1)
         except RuntimeError:
-            os.environ["XLA_FLAGS"] = flags
+            os.environ.pop("XLA_FLAGS", None)
+            if before is not None:
+                os.environ["XLA_FLAGS"] = before
             notes.append(
                 "dljax.configure() came after the first use of a device: XLA's option for the same "
                 f"bits at every width is not set, and the CPU stays {len(jax.devices('cpu'))} "
