@@ -1,7 +1,7 @@
 """What a member costs, read off its jaxpr before anything compiles."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -34,9 +34,23 @@ class Cost(NamedTuple):
     parameters: int = 0
 
 
-def cost(jaxpr: ClosedJaxpr | Jaxpr) -> Cost:
-    """Counts what a jaxpr does: a `scan` by its turns, a branch by the dearer side."""
-    parts = [_of_equation(eqn) for eqn in getattr(jaxpr, "jaxpr", jaxpr).eqns]
+def cost(jaxpr: ClosedJaxpr | Jaxpr, fixed: Sequence[bool] | None = None) -> Cost:
+    """Counts what a jaxpr does: a `scan` by its turns, a branch by the dearer side.
+
+    Args:
+      jaxpr: What is counted.
+      fixed: Of each input, whether it stays the same in all turns of the loops around; `None`
+        says that all do.
+    """
+    jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
+    inputs = [True] * len(jaxpr.invars) if fixed is None else fixed
+    moving = {v for v, same in zip(jaxpr.invars, inputs, strict=True) if not same}
+    parts = []
+    for eqn in jaxpr.eqns:
+        same = [isinstance(v, Literal) or v not in moving for v in eqn.invars]
+        parts.append(_of_equation(eqn, same))
+        if not all(same):
+            moving.update(eqn.outvars)
     flops = sum(part.flops for part in parts)
     hottest = max(parts, key=lambda part: part.flops, default=Cost())
     dominates = hottest.flops > flops / 2
@@ -51,13 +65,17 @@ def cost(jaxpr: ClosedJaxpr | Jaxpr) -> Cost:
     )
 
 
-def _of_equation(eqn: JaxprEqn) -> Cost:
+def _of_equation(eqn: JaxprEqn, fixed: list[bool]) -> Cost:
     name, params = eqn.primitive.name, eqn.params
     if name == "scan":
-        return _repeated(cost(params["jaxpr"]), params["length"], _multiplies_by_constants(eqn))
+        num_constants = _num_constants(eqn)
+        turned = [same and i < num_constants for i, same in enumerate(fixed)]
+        recurrent = _multiplies_by(params["jaxpr"].jaxpr, fixed[:num_constants])
+        return _repeated(cost(params["jaxpr"], turned), params["length"], recurrent)
     if name == "while":
-        return _repeated(cost(params["body_jaxpr"]), 1, False)._replace(open_ended=True)
-    if inner := [cost(jaxpr) for jaxpr in _jaxprs(params.values())]:
+        body = params["body_jaxpr"].jaxpr
+        return _repeated(cost(body, [False] * len(body.invars)), 1, False)._replace(open_ended=True)
+    if inner := [_of_call(jaxpr, fixed) for jaxpr in _jaxprs(params.values())]:
         return max(inner, key=lambda c: (c.flops, c.bytes))
     marked = name == "name" and params["name"] == PARAMETERS
     return Cost(
@@ -66,6 +84,12 @@ def _of_equation(eqn: JaxprEqn) -> Cost:
         operations=1.0,
         parameters=eqn.outvars[0].aval.size if marked else 0,
     )
+
+
+def _of_call(jaxpr: ClosedJaxpr | Jaxpr, fixed: list[bool]) -> Cost:
+    """Counts a function that an equation calls; its inputs are the equation's last ones."""
+    count = len(getattr(jaxpr, "jaxpr", jaxpr).invars)
+    return cost(jaxpr, fixed[len(fixed) - count :] if count <= len(fixed) else [False] * count)
 
 
 def _repeated(body: Cost, turns: int, recurrent: bool) -> Cost:
@@ -90,22 +114,29 @@ def _product_flops(eqn: JaxprEqn) -> float:
     return 0.0
 
 
-def _multiplies_by_constants(eqn: JaxprEqn) -> bool:
-    """Tells whether a loop's body has a matrix product with a matrix that no turn changes."""
+def _num_constants(eqn: JaxprEqn) -> int:
+    """Returns how many inputs of a loop stay the same in all its turns."""
     body = eqn.params["jaxpr"].jaxpr
     # of constants, carry and what is scanned only the last has an axis less inside
-    num_constants = _num_alike(eqn.invars, body.invars) - _num_alike(eqn.outvars, body.outvars)
-    constant = {id(v) for v in body.invars[:num_constants]}
-    return any(
-        not isinstance(v, Literal) and id(v) in constant and v.aval.ndim == 2
-        for eqn in body.eqns
-        if eqn.primitive.name == "dot_general"
-        for v in eqn.invars
-    )
+    return _num_alike(eqn.invars, body.invars) - _num_alike(eqn.outvars, body.outvars)
 
 
 def _num_alike(outside, inside) -> int:
     return sum(a.aval.ndim == b.aval.ndim for a, b in zip(outside, inside, strict=True))
+
+
+def _multiplies_by(body: Jaxpr, fixed: list[bool]) -> bool:
+    """Tells whether a loop's body multiplies by a matrix constant in it, not in the loop around.
+
+    The weights of a recurrent layer are such, the data of full-batch training are not.
+    """
+    weights = {v for v, same in zip(body.invars, fixed) if not same and v.aval.ndim == 2}
+    return any(
+        not isinstance(v, Literal) and v in weights
+        for eqn in body.eqns
+        if eqn.primitive.name == "dot_general"
+        for v in eqn.invars
+    )
 
 
 def _jaxprs(values) -> Iterator[Jaxpr]:

@@ -52,15 +52,27 @@ def test_the_step_of_nested_loops_is_the_innermost_body():
     assert (found.flops, found.step_flops) == (50 * 2 * 6**3, 2 * 6**3)
 
 
-def test_a_loop_over_constant_matrices_is_recurrent_and_training_is_not():
-    weights = jnp.ones((6, 6))
+def trained_over_time(weights, xs):
+    """Three steps of training a recurrent layer."""
 
-    def unrolled_in_time(h, x):
-        return jnp.tanh(h @ weights + x), None
+    def last(weights):
+        return jax.lax.scan(lambda h, x: (jnp.tanh(h @ weights + x), None), xs[0], xs)[0].sum()
 
-    rnn = counted(lambda xs: jax.lax.scan(unrolled_in_time, xs[0], xs), jnp.ones((9, 2, 6)))
-    assert rnn.recurrent
-    assert not member_cost(small.member, (small.blobs(),), {"seed": np.arange(2)}).recurrent
+    step = lambda w, _: (w - 0.1 * jax.grad(last)(w), None)  # noqa: E731
+    return jax.lax.scan(step, weights, None, length=3)
+
+
+def test_training_a_recurrent_layer_is_recurrent_and_other_training_is_not():
+    assert counted(trained_over_time, jnp.ones((6, 6)), jnp.ones((9, 2, 6))).recurrent
+    for batch_size in (8, None):  # the data of a full batch are constants of the loop, too
+
+        def member(data, *, seed, batch_size=batch_size):
+            fit = dj.trainer(
+                small.classifier(), dj.optimizers.sgd(0.1), data, batch_size=batch_size
+            )
+            return dj.run(fit, fit.init(jax.random.key(seed)), num_steps=20)[1]
+
+        assert not member_cost(member, (small.blobs(),), {"seed": np.arange(2)}).recurrent
 
 
 def test_a_loop_that_ends_at_a_condition_is_told():
