@@ -2,6 +2,9 @@
 
 import flax.linen as nn
 import jax
+from jax.typing import ArrayLike
+
+from dljax.modules.dropout import Dropout
 
 
 class MLP(nn.Module):
@@ -10,15 +13,20 @@ class MLP(nn.Module):
     Attributes:
       num_outputs: Outputs of the last, linear layer.
       features: Units of each hidden layer; none makes a linear model.
+      dropout: Rate of the `Dropout` after each hidden layer, in [0, 1), may be traced; `None`
+        leaves it out.
     """
 
     num_outputs: int
     features: tuple[int, ...] = ()
+    dropout: ArrayLike | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, deterministic: bool = True) -> jax.Array:
         """Maps float[B, ...], flattened to float[B, D], to float[B, num_outputs]."""
         x = x.reshape(x.shape[0], -1)
         for i, size in enumerate(self.features):
             x = nn.relu(nn.Dense(size, name=f"hidden_{i}")(x))
+            if self.dropout is not None:
+                x = Dropout(self.dropout, name=f"dropout_{i}")(x, deterministic)
         return nn.Dense(self.num_outputs, name="outputs")(x)
