@@ -1,5 +1,6 @@
 """The axes of a study: checked lists of values, and their product."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,19 @@ def checked_axes(axes: Mapping[str, Any]) -> dict[str, Any]:
     if not axes:
         raise ValueError("axes must name at least one axis, such as seed=np.arange(10), got none.")
     return {name: _checked(name, values) for name, values in axes.items()}
+
+
+def checked_static(static: Mapping[str, Any] | None, axes: Mapping[str, Any]) -> dict[str, dict]:
+    """Returns static axes as dicts; raises a `ValueError` unless each is one, and named once."""
+    for name, choices in (static or {}).items():
+        if not isinstance(choices, Mapping) or not choices:
+            raise ValueError(
+                f"static axis {name!r} must be {{label: value}} of one label at least, "
+                f"got {choices!r}."
+            )
+        if name in axes:
+            raise ValueError(f"an axis must be in axes or in static, got {name!r} in both.")
+    return {name: dict(choices) for name, choices in (static or {}).items()}
 
 
 def product(axes: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +57,7 @@ def _checked(name: str, values: Any) -> Any:
         )
     rows = list(zip(*(x.tolist() for x in jax.tree.leaves(axis)), strict=True))
     if len(set(rows)) < len(rows):
-        twice = next(row for row in rows if rows.count(row) > 1)
+        twice = Counter(rows).most_common(1)[0][0]
         shown = twice[0] if len(twice) == 1 else twice
         raise ValueError(f"axis {name!r} must not hold a value twice, got {shown} twice.")
     return axis
@@ -53,9 +67,12 @@ def _canonical(name: str, leaf: np.ndarray) -> np.ndarray:
     if leaf.dtype.kind not in "biuf":
         raise ValueError(f"axis {name!r} must hold numbers, got {leaf.dtype}.")
     if leaf.dtype.kind == "f":
-        if not np.isfinite(leaf).all():
-            raise ValueError(f"axis {name!r} must be finite, got {leaf[~np.isfinite(leaf)][0]}.")
-        return leaf.astype(jax.dtypes.canonicalize_dtype(np.float64))
+        with np.errstate(over="ignore"):
+            seen = leaf.astype(jax.dtypes.canonicalize_dtype(np.float64))
+        if not np.isfinite(seen).all():
+            wrong = leaf[~np.isfinite(seen)][0]
+            raise ValueError(f"axis {name!r} must be finite, got {wrong} as {seen.dtype}.")
+        return seen
     if leaf.dtype.kind == "b":
         return leaf
     low, high = (0, 2**32) if name == "seed" else (-(2**31), 2**31)

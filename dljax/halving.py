@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dljax.axes import checked_axes, length
-from dljax.errors import require, unknown
+from dljax.errors import require_whole, unknown
 from dljax.studies import Study, study
 from dljax.types import Member, PyTree
 
@@ -48,7 +48,9 @@ def successive_halving(
     """
     if not isinstance(member, Member):
         raise ValueError(f"the member must be a dljax.Member, got {type(member).__name__}.")
-    require("eta", eta, "[2, inf)")
+    require_whole("eta", eta, "[2, inf)")
+    if isinstance(over, str):
+        raise ValueError(f"over must be a tuple of names, got {over!r}.")
     if goal not in ("min", "max"):
         raise ValueError(f"goal must be 'min' or 'max', got {goal!r}.")
     rungs = rung_rounds(member.num_rounds, eta)
@@ -63,9 +65,8 @@ def successive_halving(
             raise unknown("measure", metric, reports)
         value = np.mean(sign * np.reshape(reports[metric], lengths), averaged, keepdims=True)
         alive = np.any(np.reshape(going, lengths), averaged, keepdims=True)
-        rank = np.where(alive & ~np.isnan(value), value, np.inf)
-        num_alive = int(alive.sum())
-        best = np.argsort(rank, axis=None, kind="stable")[: max(1, num_alive // eta)]
+        rank = np.where(np.isnan(value), np.inf, value)
+        best = np.lexsort((rank.ravel(), ~alive.ravel()))[: max(1, int(alive.sum()) // eta)]
         chosen = np.zeros(value.size, bool)
         chosen[best] = True
         chosen = np.broadcast_to(chosen.reshape(value.shape), lengths).ravel()

@@ -82,6 +82,8 @@ def gathered(own: PyTree, num_members: int) -> PyTree:
     if FULL in lifelines.meet(FINE):
         raise OutOfMemory("another process ran out of memory.")
     leaves, tree = jax.tree.flatten(own)
+    if not leaves:
+        return own
     leaves = [np.ascontiguousarray(x) for x in leaves]
     shares = np.array_split(np.arange(num_members), num_processes)
     slots = np.minimum(np.arange(len(shares[0])), len(leaves[0]) - 1)

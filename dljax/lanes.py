@@ -66,6 +66,7 @@ def side_by_side(jobs: Iterable[Callable[[], Result]], num_threads: int) -> Iter
                 following += 1
     finally:
         over.set()
+        error = None  # its traceback holds this frame, and what failed jobs hold on devices
 
 
 def _settings() -> Callable[[], contextlib.AbstractContextManager]:
@@ -76,6 +77,8 @@ def _settings() -> Callable[[], contextlib.AbstractContextManager]:
         (jax.numpy_rank_promotion, jax.config.jax_numpy_rank_promotion),
         (jax.numpy_dtype_promotion, jax.config.jax_numpy_dtype_promotion),
         (jax.debug_nans, jax.config.jax_debug_nans),
+        (jax.debug_infs, jax.config.jax_debug_infs),
+        (jax.default_prng_impl, jax.config.jax_default_prng_impl),
         (jax.threefry_partitionable, jax.config.jax_threefry_partitionable),
         (jax.default_device, jax.config.jax_default_device),
     ]

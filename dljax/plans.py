@@ -151,7 +151,8 @@ def watched(
 def _line(progress, total) -> Iterator[Callable]:
     if progress is True:
         with progress_line(total, "members") as report:
-            yield lambda names, stage, own, _: report(", ".join(names) or "study", stage, own)
+            named = lambda names: ", ".join(map(str, names)) or "study"  # noqa: E731
+            yield lambda names, stage, own, _: report(named(names), stage, own)
     elif progress:
         yield lambda _, stage, __, done: stage == "done" or progress(stage, done, total)
     else:

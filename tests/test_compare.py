@@ -147,6 +147,27 @@ def test_the_same_seed_gives_the_same_results_and_another_seed_others():
     assert not np.array_equal(losses(0), losses(1))
 
 
+def test_a_comparison_sees_the_settings_of_the_caller(problem):
+    seen = set()
+
+    def mine(learning_rate):
+        seen.add(jax.config.jax_default_matmul_precision)
+        return optax.sgd(learning_rate)
+
+    with jax.default_matmul_precision("highest"):
+        dj.compare(
+            problem,
+            {"mine": mine},
+            learning_rates=[0.1],
+            seeds=1,
+            tuning_seeds=1,
+            num_steps=1,
+            eval_every=1,
+            progress=False,
+        )
+    assert seen == {"highest"}
+
+
 def test_gradient_descent_on_the_quadratic_diverges_beyond_two_over_the_curvature():
     found = dj.compare(
         "quadratic",

@@ -49,6 +49,15 @@ def test_a_configuration_with_a_nan_comes_last():
     assert halving(eta=2)["rounds"][:, 4].tolist() == [1, 1]
 
 
+def test_one_that_still_runs_goes_on_before_any_that_has_finished():
+    member = MEMBER._replace(
+        init=lambda *, seed, rate: jnp.where(rate > 90, 0, 100), finished=lambda state: state > 50
+    )
+    axes = {"seed": [0, 1], "rate": RATES}
+    study = dj.successive_halving(member, axes=axes, metric="loss")
+    assert study.results["rounds"][:, 4].tolist() == [9, 9]
+
+
 def test_survivors_have_the_results_they_have_alone():
     everyone = dj.study(MEMBER, axes={"seed": [0, 1], "rate": RATES}).results
     found = halving()
@@ -70,6 +79,8 @@ def test_rungs_are_the_powers_of_eta_from_the_end(num_rounds, eta, rungs):
     ("options", "message"),
     [
         ({"eta": 1}, r"eta must be in \[2, inf\), got 1"),
+        ({"eta": 2.5}, "eta must be a whole number"),
+        ({"over": "seed"}, "over must be a tuple of names, got 'seed'"),
         ({"goal": "best"}, "goal must be 'min' or 'max', got 'best'"),
         ({"metric": "lss"}, "unknown measure 'lss'; did you mean 'loss'"),
     ],

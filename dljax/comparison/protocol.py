@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from dljax.comparison.space import Factory, Points, as_axis, factories, points_o
 from dljax.comparison.statistics import Comparison, final_metric, select, summarize_optimizer
 from dljax.errors import require, unknown
 from dljax.keys import stream
+from dljax.lanes import side_by_side
 from dljax.problems import Problem
 from dljax.programs import default_mesh
 from dljax.progress import progress_line
@@ -149,14 +149,10 @@ def _run_arms(plan: Plan, progress: bool) -> tuple[list[Arm], dict[str, float]]:
 
             return _run_arm(plan, name, note)
 
-        # no `with`, which would wait for running arms when the user interrupts
         # several processes meet at every study, so they must come to them in one order
-        pool = ThreadPoolExecutor(max_workers=1 if jax.process_count() > 1 else 2)
-        try:
-            futures = [pool.submit(one_arm, name) for name in plan.factories]
-            return [future.result() for future in futures], seconds
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        at_once = 1 if jax.process_count() > 1 else 2
+        arms = side_by_side((partial(one_arm, name) for name in plan.factories), at_once)
+        return list(arms), seconds
 
 
 def _run_arm(plan: Plan, name: str, note: Callable[[str, int], None]) -> Arm:
