@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 from dljax.hosts import gathered, own_members
 from dljax.lanes import side_by_side
 from dljax.lifelines import FULL, OutOfMemory, meet
-from dljax.programs import Program, default_mesh, replicated, run_tile, to_device, to_host
+from dljax.placement import replicated, to_device, to_host
+from dljax.programs import Program, default_mesh, run_tile
 from dljax.types import Member, PyTree
 from dljax.widths import agreed, checked_width, fitting, num_lanes, resolve
 
@@ -49,6 +50,7 @@ def population(
     checked_width(width)
 
     def run_all(shared: tuple, cells: dict[str, Any]) -> PyTree:
+        _check_lengths(cells)
         where = default_mesh() if mesh is None else mesh
         shared, cells = replicated(shared, where), to_host(cells)
         program = agreed(resolve(member, shared, cells, width=width, mesh=where), shared, cells)
@@ -77,7 +79,7 @@ def execute(
       cells: Trees with leaves [P, ...] on the host.
       survive: After each round, `survive(number, reports, going) -> bool[P]` says which members
         may go on, from the reports of all, leaves [P, ...], and bool[P], which still run.
-      done: Is told the members' worth of work each time a tile ends.
+      done: Is told the members' worth of work each time a tile ends; less than 0 where it is lost.
       note: Is told in a line of a width that was halved.
 
     Returns:
@@ -86,19 +88,25 @@ def execute(
     num_members = len(jax.tree.leaves(cells)[0])
     own = own_members(num_members)
     run = _in_rounds if isinstance(program.member, Member) else _at_once
-    share = lambda members: done(members * num_members / len(own))  # noqa: E731
+    told = []
+
+    def share(members):
+        told.append(members * num_members / len(own))
+        done(told[-1])
+
     try:
         mine = jax.tree.map(lambda x: x[own], cells)
         mine = run(program, shared, mine, own, num_members, survive, share)
-        results = gathered(mine, num_members)
+        return program, to_device(gathered(mine, num_members))
     except OutOfMemory:
         if program.width == 1:
             raise
-        half = program.width // 2
-        note(f"out of memory at width {program.width}: all members begin anew at {half}")
-        program = fitting(program.member, shared, cells, half, program.mesh, note)
-        return execute(program, shared, cells, survive=survive, done=done, note=note)
-    return program, to_device(results)
+    # after the handler: the error's traceback holds what the failed tiles hold on the devices
+    done(-sum(told))
+    half = program.width // 2
+    note(f"out of memory at width {program.width}: all members begin anew at {half}")
+    program = fitting(program.member, shared, cells, half, program.mesh, note)
+    return execute(program, shared, cells, survive=survive, done=done, note=note)
 
 
 def _at_once(program, shared, cells, own, num_members, survive, done) -> PyTree:
@@ -122,8 +130,8 @@ def _in_rounds(program, shared, cells, own, num_members, survive, done) -> PyTre
         else:
             rows.append(rows[-1])
         if survive is not None:
-            everyone = gathered((rows[-1], going), num_members)
-            going &= np.asarray(survive(number, *everyone), bool)[own]
+            everyone = jax.tree.map(np.copy, gathered((rows[-1], going), num_members))
+            going &= _survivors(survive(number, *to_device(everyone)), num_members)[own]
     reports = jax.tree.map(lambda *x: np.stack(x, axis=1), *rows)
     return _sweep(program, "result", shared, 0, (state, reports), cells)
 
@@ -150,14 +158,32 @@ def _sweep(
     lanes = min(num_lanes(program.mesh), -(-num_members // size))
     try:
         for part in side_by_side(tiles(), lanes):
+            done(min(size, num_members - len(parts) * size))
             parts.append(part)
-            done(len(jax.tree.leaves(part)[0]))
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         meet(FULL)  # in place of the gathering that the others come to next
         raise OutOfMemory(str(error)) from error
     return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+
+def _check_lengths(cells: dict[str, Any]) -> None:
+    shapes = [np.shape(x) for x in jax.tree.leaves(cells)]
+    lengths = {shape[:1] for shape in shapes}
+    if len(lengths) != 1 or not all(min(lengths)) or lengths == {()}:
+        raise ValueError(
+            f"cells must hold arrays [P, ...] of one number of members P >= 1, got shapes {shapes}."
+        )
+
+
+def _survivors(chosen: Any, num_members: int) -> np.ndarray:
+    chosen = np.asarray(chosen)
+    if chosen.shape != (num_members,) or chosen.dtype != bool:
+        raise ValueError(
+            f"survive must return bool[{num_members}], got {chosen.dtype}{list(chosen.shape)}."
+        )
+    return chosen
 
 
 def _replaced(old: PyTree, rows: np.ndarray, new: PyTree) -> PyTree:

@@ -5,18 +5,18 @@ members nor their order can reach a member's bits.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dljax.costs import Cost, cost
-from dljax.errors import require
+from dljax.errors import require_whole
+from dljax.placement import HostKeys, to_device, to_host
 from dljax.types import Member, PyTree
 
 AXIS = "members"
@@ -59,14 +59,7 @@ def member_cost(member: Callable | Member, shared: tuple, cells: dict[str, Any])
     parts = []
     states = _states(member, shared, cells)
     for name in _stage_names(member):
-        traced = _one.trace(
-            _shapes(shared),
-            _number(),
-            states[name],
-            _row(cells),
-            stage=_STAGES[name],
-            member=member,
-        )
+        traced = _traced(name, member, shared, states[name], cells)
         turns = member.num_rounds if name == "advance" else 1
         parts.append((turns, cost(traced.jaxpr)))
     _, hottest = max(parts, key=lambda part: part[0] * part[1].flops)
@@ -91,9 +84,15 @@ def compile_program(
             lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=sharding),
             (states[name], _row(cells)),
         )
+        traced = _traced(name, member, shared, states[name], cells)
         run = _advance_tile if name == "advance" else _run_tile
         lowered = run.lower(
-            _shapes(shared), _number(), *inputs, stage=_STAGES[name], member=member, mesh=mesh
+            _shapes(shared),
+            _number(),
+            *inputs,
+            jaxpr=traced.jaxpr,
+            out_tree=jax.tree.structure(traced.out_info),
+            mesh=mesh,
         )
         stages[name] = lowered.compile()
         memory = max(memory, _memory(stages[name]))
@@ -115,43 +114,6 @@ def run_tile(
     return jax.tree.map(lambda x: x[:count], results)
 
 
-def replicated(shared: tuple, mesh: Mesh) -> tuple:
-    """Places what all members see once on each device."""
-    return jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class HostKeys:
-    """Keys of `jax.random` on the host, where numpy has no type for them."""
-
-    data: np.ndarray
-    impl: str = field(metadata={"static": True})
-
-
-def to_host(tree: PyTree) -> PyTree:
-    """Fetches arrays as numpy's, and keys as `HostKeys`."""
-
-    def fetch(x):
-        if _is_key(x):
-            return HostKeys(np.asarray(jax.random.key_data(x)), str(jax.random.key_impl(x)))
-        return np.asarray(x)
-
-    return jax.tree.map(fetch, tree)
-
-
-def to_device(tree: PyTree, sharding: NamedSharding | None = None) -> PyTree:
-    """Places what `to_host` fetched; without a sharding only the keys become jax's again."""
-
-    def place(x):
-        if isinstance(x, HostKeys):
-            data = x.data if sharding is None else jax.device_put(x.data, sharding)
-            return jax.random.wrap_key_data(data, impl=x.impl)
-        return x if sharding is None else jax.device_put(x, sharding)
-
-    return jax.tree.map(place, tree, is_leaf=lambda x: isinstance(x, HostKeys))
-
-
 def _whole(member, shared, number, state, cell):
     return member(*shared, **cell)
 
@@ -161,9 +123,14 @@ def _init(member, shared, number, state, cell):
 
 
 def _advance(member, shared, number, state, cell):
-    state, report = member.advance(*shared, state, number, **cell)
+    returned = member.advance(*shared, state, number, **cell)
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        what = jax.tree.map(jnp.shape, returned)
+        raise ValueError(f"advance must return (state, report), got the shapes {what}.")
+    state, report = returned
     finished = False if member.finished is None else member.finished(state)
-    chex.assert_shape(finished, ())
+    if jnp.shape(finished) != ():
+        raise ValueError(f"finished must return bool[], got shape {jnp.shape(finished)}.")
     return state, report, jnp.asarray(finished, bool)
 
 
@@ -179,14 +146,26 @@ def _stage_names(member: Callable | Member) -> tuple[str, ...]:
     return ROUNDS if isinstance(member, Member) else WHOLE
 
 
-@partial(jax.jit, static_argnames=("stage", "member"), inline=True)
+@partial(jax.jit, static_argnames=("stage", "member"))
 def _one(shared, number, state, cell, *, stage, member):
     return stage(member, shared, number, state, cell)
 
 
-def _tile(shared, number, state, cells, *, stage, member, mesh):
+def _traced(name, member, shared, state, cells) -> jax.stages.Traced:
+    """Traces a stage of one member; the second time jax remembers."""
+    return _one.trace(
+        _bare(shared), _number(), state, _row(cells), stage=_STAGES[name], member=member
+    )
+
+
+def _tile(shared, number, state, cells, *, jaxpr, out_tree, mesh):
+    """Maps the jaxpr of one member, so that its Python is run once, not once more for a tile."""
+    run = jaxpr_as_fun(jaxpr)
+
     def one_device(shared, number, state, cells):
-        one = lambda state, cell: _one(shared, number, state, cell, stage=stage, member=member)  # noqa: E731
+        def one(state, cell):
+            return out_tree.unflatten(run(*jax.tree.leaves((shared, number, state, cell))))
+
         return jax.vmap(one)(state, cells)
 
     return jax.shard_map(
@@ -198,25 +177,23 @@ def _tile(shared, number, state, cells, *, stage, member, mesh):
     )(shared, number, state, cells)
 
 
-_run_tile = jax.jit(_tile, static_argnames=("stage", "member", "mesh"))
-_advance_tile = jax.jit(
-    _tile, static_argnames=("stage", "member", "mesh"), donate_argnames=("state",)
-)
+_STATIC = ("jaxpr", "out_tree", "mesh")
+_run_tile = jax.jit(_tile, static_argnames=_STATIC)
+_advance_tile = jax.jit(_tile, static_argnames=_STATIC, donate_argnames=("state",))
 
 
 def _states(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> dict[str, PyTree]:
     """Returns the shapes of one member's state as each stage takes it."""
     if not isinstance(member, Member):
         return {"whole": None}
-    require("num_rounds", member.num_rounds, "[1, inf)")
+    require_whole("num_rounds", member.num_rounds, "[1, inf)")
 
     def shapes(name, state):
-        inputs = (_shapes(shared), _number(), state, _row(cells))
-        return _shapes(jax.eval_shape(partial(_one, stage=_STAGES[name], member=member), *inputs))
+        return _bare(_traced(name, member, shared, state, cells).out_info)
 
     state = shapes("init", None)
     after, report, _ = shapes("advance", state)
-    if after != state:
+    if jax.tree.flatten(after) != jax.tree.flatten(state):
         raise ValueError(
             "advance must return a state of the shapes and types it was given, "
             f"got {after} for {state}."
@@ -233,6 +210,10 @@ def _shapes(tree: PyTree) -> PyTree:
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None)),
         tree,
     )
+
+
+def _bare(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
 def _row(cells: dict[str, Any]) -> dict[str, Any]:
@@ -262,7 +243,3 @@ def _memory(stage: jax.stages.Compiled) -> int:
         + used.temp_size_in_bytes
         - used.alias_size_in_bytes
     )
-
-
-def _is_key(x: Any) -> bool:
-    return jnp.issubdtype(getattr(x, "dtype", np.float32), jax.dtypes.prng_key)

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
-from dljax.axes import checked_axes, length, product
+from dljax.axes import checked_axes, checked_static, length, product
 from dljax.errors import unknown
 from dljax.lanes import num_cores, side_by_side
+from dljax.placement import replicated
 from dljax.plans import Plan, planned, watched
 from dljax.populations import Survive, execute
-from dljax.programs import ROUNDS, Program, default_mesh, replicated
+from dljax.programs import ROUNDS, Program, default_mesh
 from dljax.types import Member, PyTree
 from dljax.widths import agreed, checked_width, resolve
 
@@ -146,7 +147,7 @@ def study(
     checked_width(width)
     if survive is not None and not isinstance(member, Member):
         raise ValueError("survive must come with a dljax.Member in rounds, got a function.")
-    static = {name: dict(choices) for name, choices in (static or {}).items()}
+    static = checked_static(static, axes)
     labels = {name: tuple(choices) for name, choices in static.items()}
     programs = {
         names: _bound(member, {name: static[name][label] for name, label in zip(static, names)})
@@ -197,10 +198,10 @@ def _check_alike(program: Program, first: Program, names: tuple[str, ...]) -> No
         jax.tree.map(lambda x: (x.shape[1:], x.dtype), list(p.stages.values())[-1].out_info)
         for p in (program, first)
     ]
-    if shapes[0] != shapes[1]:
+    if jax.tree.flatten(shapes[0]) != jax.tree.flatten(shapes[1]):
         raise ValueError(
             "all programs of a study must return results of the same shapes, "
-            f"got {shapes[0]} of {', '.join(names)} after {shapes[1]}."
+            f"got {shapes[0]} of {', '.join(map(str, names))} after {shapes[1]}."
         )
 
 

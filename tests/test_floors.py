@@ -13,7 +13,7 @@ FLOORS = {
     **dict.fromkeys(("optimizers", "losses", "splits", "models", "modules"), (1, "learning")),
     **dict.fromkeys(("functions", "schedules", "augment"), (1, "learning")),
     **dict.fromkeys(("costs", "machine", "lanes", "hosts", "lifelines"), (0, "both")),
-    **dict.fromkeys(("programs", "widths", "populations"), (1, "populations")),
+    **dict.fromkeys(("placement", "programs", "widths", "populations"), (1, "populations")),
     **dict.fromkeys(("tasks", "datasets", "batches", "curvature", "kronecker"), (2, "learning")),
     **dict.fromkeys(("training", "stopping", "problems", "range_test"), (3, "learning")),
     **dict.fromkeys(

@@ -1,7 +1,9 @@
 """Many members through one mechanism: tiles, lanes, rounds, memory."""
 
+import gc
 import threading
 import time
+import weakref
 
 import chex
 import jax
@@ -11,7 +13,7 @@ import pytest
 import small
 
 import dljax as dj
-from dljax import machine, populations, programs, widths
+from dljax import machine, placement, populations, programs, widths
 from dljax.lanes import side_by_side
 
 SEEDS = {"seed": np.arange(5, dtype=np.uint32)}
@@ -111,7 +113,7 @@ def test_the_fastest_candidate_is_taken_and_told(monkeypatch):
     told = []
     cells = {"seed": np.arange(40, dtype=np.uint32)}
     mesh = programs.default_mesh()
-    shared = programs.replicated((jnp.float32(1),), mesh)
+    shared = placement.replicated((jnp.float32(1),), mesh)
     program = widths.resolve(plain, shared, cells, width="auto", mesh=mesh, note=told.append)
     assert program.width == 4
     assert told == ["width 4, by members a second on one lane: 2 at 2, 3.33 at 4, 0.889 at 8"]
@@ -126,7 +128,7 @@ def test_auto_measures_real_members():
 
 def test_a_width_that_does_not_fit_the_memory_is_halved_before_it_runs(monkeypatch):
     mesh = programs.default_mesh()
-    shared = programs.replicated((jnp.float32(1),), mesh)
+    shared = placement.replicated((jnp.float32(1),), mesh)
 
     def large(offset, *, seed):
         return jnp.cumsum(jnp.full(10_000, offset) + seed)
@@ -162,6 +164,83 @@ def test_out_of_memory_halves_the_width_and_begins_anew(monkeypatch, capsys):
     assert "dljax: out of memory at width 8: all members begin anew at 4" in capsys.readouterr().err
 
 
+def test_work_that_out_of_memory_undid_is_taken_back(monkeypatch):
+    told, tiles = [], []
+
+    def full(program, *inputs):
+        tiles.append(program.width)
+        if program.width > 2 and len(tiles) > 1:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return programs.run_tile(program, *inputs)
+
+    monkeypatch.setattr(populations, "run_tile", full)
+    monkeypatch.setattr(populations, "num_lanes", lambda mesh: 1)
+    progress = lambda *stage_done_total: told.append(stage_done_total)  # noqa: E731
+    dj.study(plain, jnp.float32(0), axes={"seed": np.arange(8)}, width=4, progress=progress)
+    assert [done for stage, done, _ in told if stage == "run"] == [0, 4, 0, 2, 4, 6, 8]
+
+
+def test_a_tile_that_ran_out_of_memory_is_let_go_before_the_next_begins(monkeypatch):
+    class Tile:
+        """What a tile holds on the device."""
+
+    held = []
+
+    def full(program, *inputs):
+        if program.width > 2:
+            tile = Tile()
+            held.append(weakref.ref(tile))
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        held.append(held[0]())
+        return programs.run_tile(program, *inputs)
+
+    monkeypatch.setattr(populations, "run_tile", full)
+    gc.disable()
+    try:
+        assert run(plain, {"seed": np.arange(2, dtype=np.uint32)}, width=4)["value"].size == 2
+    finally:
+        gc.enable()
+    assert held[1:] == [None]
+
+
+@pytest.mark.parametrize("seeds", [{"a": np.arange(3), "b": np.arange(4)}, {"a": [1, 2]}, {}])
+def test_cells_that_are_not_arrays_of_one_length_are_refused(seeds):
+    with pytest.raises(ValueError, match=r"cells must hold arrays .* of one number of members"):
+        dj.population(lambda **cell: cell)((), seeds)
+
+
+def test_a_member_may_return_nothing():
+    assert dj.study(lambda *, seed: None, axes={"seed": [1, 2]}).results is None
+    rounds = dj.Member(lambda seed: (), lambda s, r, seed: (s, {}), lambda s, r, seed: seed, 2)
+    assert dj.study(rounds, axes={"seed": [1, 2]}).results.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("chosen", [True, None, [0, 1, 2, 3, 4], [True] * 9, np.ones((5, 1), bool)])
+def test_survive_must_choose_among_all_members(chosen):
+    with pytest.raises(ValueError, match=r"survive must return bool\[5\], got \w+\["):
+        dj.study(
+            counter(),
+            jnp.float32(0),
+            axes={"seed": np.arange(5)},
+            survive=lambda number, reports, going: chosen,
+        )
+
+
+def test_what_survive_is_given_is_its_own():
+    told = []
+
+    def survive(number, reports, going):
+        reports["number"][:] = -1
+        told.append(going)
+        return going & (np.arange(5) > number)
+
+    axes = {"seed": np.arange(5)}
+    found = dj.study(counter(), jnp.float32(0), axes=axes, survive=survive).results
+    assert found["reports"]["number"].min() == 0
+    assert found["count"].tolist() == [1, 2, 3, 4, 4]
+    assert [going.sum() for going in told] == [5, 4, 3, 2]
+
+
 def test_jobs_come_back_in_order_and_run_side_by_side():
     meet = threading.Barrier(2, timeout=60)  # passes only if two jobs run at once
 
@@ -193,6 +272,9 @@ def test_threads_see_the_settings_of_the_caller():
             [lambda: (jnp.ones(1).dtype, jax.config.jax_default_matmul_precision)], 1
         )
     assert seen == (np.float64, "highest")
+    with jax.default_prng_impl("rbg"):
+        (seen,) = side_by_side([lambda: str(jax.random.key_impl(jax.random.key(0)))], 1)
+    assert seen == "rbg"
 
 
 def test_a_population_in_float64_stays_in_float64():

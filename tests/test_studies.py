@@ -103,6 +103,25 @@ def test_static_axes_change_the_program_and_come_first():
         study.select(scale="tenn")
 
 
+def test_labels_may_be_numbers():
+    scaled = lambda *, seed, depth: 10 * depth + seed  # noqa: E731
+    study = dj.study(scaled, axes={"seed": [0, 1]}, static={"depth": {1: 1, 2: 2}})
+    assert study.select(depth=2).results.tolist() == [20, 21]
+
+
+@pytest.mark.parametrize(
+    ("static", "message"),
+    [
+        ({"depth": [1, 2]}, r"static axis 'depth' must be \{label: value\}"),
+        ({"depth": {}}, "of one label at least, got {}"),
+        ({"seed": {"one": 1}}, "an axis must be in axes or in static, got 'seed' in both"),
+    ],
+)
+def test_a_bad_static_axis_says_the_rule_and_what_came(static, message):
+    with pytest.raises(ValueError, match=message):
+        dj.study(lambda **cell: cell, axes={"seed": [0]}, static=static)
+
+
 def test_large_seeds_reach_the_member_as_they_are():
     study = dj.study(lambda *, seed: seed, axes={"seed": [0, 2**32 - 1]})
     assert study.results.tolist() == [0, 2**32 - 1]
@@ -196,6 +215,7 @@ def test_the_check_runs_first():
         ({"seed": []}, "axis 'seed' must be a list of values"),
         ({"seed": 3}, "axis 'seed' must be a list of values"),
         ({"rate": [0.1, float("nan")]}, "axis 'rate' must be finite, got nan"),
+        ({"rate": [1.0, 1e300]}, r"axis 'rate' must be finite, got 1e\+300 as float32"),
         ({"rate": ["fast"]}, "axis 'rate' must hold numbers"),
         ({"point": {"a": [1.0], "b": [1.0, 2.0]}}, "tree of lists of one length"),
     ],

@@ -1,0 +1,52 @@
+"""Trees of arrays on their way between the host and the devices."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dljax.types import PyTree
+
+
+def replicated(shared: tuple, mesh: Mesh) -> tuple:
+    """Places what all members see once on each device."""
+    return jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class HostKeys:
+    """Keys of `jax.random` on the host, where numpy has no type for them."""
+
+    data: np.ndarray
+    impl: str = field(metadata={"static": True})
+
+
+def to_host(tree: PyTree) -> PyTree:
+    """Fetches arrays as numpy's, and keys as `HostKeys`."""
+
+    def fetch(x):
+        if _is_key(x):
+            return HostKeys(np.asarray(jax.random.key_data(x)), str(jax.random.key_impl(x)))
+        return np.asarray(x)
+
+    return jax.tree.map(fetch, tree)
+
+
+def to_device(tree: PyTree, sharding: NamedSharding | None = None) -> PyTree:
+    """Places what `to_host` fetched; without a sharding only the keys become jax's again."""
+
+    def place(x):
+        if isinstance(x, HostKeys):
+            data = x.data if sharding is None else jax.device_put(x.data, sharding)
+            return jax.random.wrap_key_data(data, impl=x.impl)
+        return x if sharding is None else jax.device_put(x, sharding)
+
+    return jax.tree.map(place, tree, is_leaf=lambda x: isinstance(x, HostKeys))
+
+
+def _is_key(x: Any) -> bool:
+    return jnp.issubdtype(getattr(x, "dtype", np.float32), jax.dtypes.prng_key)
