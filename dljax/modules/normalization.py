@@ -39,12 +39,14 @@ class BatchNorm(nn.Module):
         var = self.variable("batch_stats", "var", jnp.ones, features, dtype)
         z = _by_feature(x.astype(dtype))
         if train:
-            real = _real_rows(z, mask)
-            n = real.sum(dtype=dtype) * (z[0].size // z.shape[-1])
+            real = jnp.ones(len(x), bool) if mask is None else mask > 0
+            # whatever a padded row holds, not even 0 times it shall enter a gradient
+            z = z if mask is None else jnp.where(real.reshape(*[1] * (z.ndim - 1), -1), z, 0)
             mu = _mean(z, real)
             d = z - _spread(mu, z)
-            s2 = _mean(jnp.where(real, d, 0) ** 2, real)
+            s2 = _mean(d**2, real)
             if not self.is_initializing():
+                n = real.sum(dtype=dtype) * (z[0].size // z.shape[-1])
                 mean.value = _moved(mean.value, mu, self.momentum, n)
                 var.value = _moved(var.value, n / jnp.maximum(n - 1, 1) * s2, self.momentum, n)
         else:
@@ -53,17 +55,10 @@ class BatchNorm(nn.Module):
         return _by_feature(y).astype(x.dtype)
 
 
-def _real_rows(z, mask):
-    num_rows = z.shape[-1]
-    real = jnp.ones(num_rows, bool) if mask is None else mask > 0
-    return real.reshape(*[1] * (z.ndim - 1), num_rows)
-
-
 def _mean(z, real):
     """Mean of each feature over the places and the real rows of float[F, ..., B]."""
-    # where, not a product: a padded row may be infinite
-    rows = jnp.where(real, z, 0).mean(range(1, z.ndim - 1))
-    return rows.sum(-1) / jnp.maximum(real.sum(dtype=z.dtype), 1)
+    rows = z.mean(range(1, z.ndim - 1))
+    return jnp.where(real[None], rows, 0).sum(1) / jnp.maximum(real.sum(dtype=z.dtype), 1)
 
 
 def _by_feature(x):
