@@ -1,8 +1,11 @@
 """Threads that jobs run in side by side: XLA compiles and computes without Python's lock."""
 
+import atexit
 import contextlib
+import functools
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 from typing import TypeVar
@@ -10,6 +13,8 @@ from typing import TypeVar
 import jax
 
 Result = TypeVar("Result")
+LANE = "dljax lane"  # name of the threads
+PATIENCE = 8.0  # seconds that the end of the process waits for jobs nobody will read
 
 
 def num_cores() -> int:
@@ -35,6 +40,7 @@ def side_by_side(jobs: Iterable[Callable[[], Result]], num_threads: int) -> Iter
     done: SimpleQueue = SimpleQueue()
     over = threading.Event()
     settings = _settings()
+    _part_in_peace()
 
     def work():
         try:
@@ -50,7 +56,7 @@ def side_by_side(jobs: Iterable[Callable[[], Result]], num_threads: int) -> Iter
             done.put((None, None, error))
 
     for _ in range(num_threads):
-        threading.Thread(target=work, daemon=True, name="dljax lane").start()
+        threading.Thread(target=work, daemon=True, name=LANE).start()
     waiting, running, following = {}, num_threads, 0
     try:
         while running:
@@ -90,3 +96,16 @@ def _settings() -> Callable[[], contextlib.AbstractContextManager]:
         return stack
 
     return enter
+
+
+@functools.cache
+def _part_in_peace() -> None:
+    """Lets the process end after running jobs: one that came back later would abort it."""
+
+    def wait():
+        end = time.monotonic() + PATIENCE
+        for thread in threading.enumerate():
+            if thread.name == LANE:
+                thread.join(max(0.0, end - time.monotonic()))
+
+    atexit.register(wait)

@@ -4,6 +4,7 @@ import functools
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -26,11 +27,14 @@ class Limits(NamedTuple):
 
 
 def memory(device: jax.Device) -> int:
-    """Returns the bytes that programs may use on a device; of a CPU all the machine has."""
+    """Returns the bytes that programs may use on a device; of a CPU what this process may have."""
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"]
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = Path("/sys/fs/cgroup/memory.max")  # of a container
+    text = limit.read_text().strip() if limit.is_file() else "max"
+    return min(there, int(text)) if text.isdigit() else there
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""Trees of arrays on their way between the host and the devices."""
+"""Which devices there are, and trees of arrays on their way between them and the host."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,9 +6,32 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dljax.types import PyTree
+
+AXIS = "members"  # of every mesh
+
+
+def default_mesh() -> Mesh:
+    """Lays this process's devices along one axis, "members".
+
+    Of a CPU it takes one device: programs that run side by side in threads use all its cores, and
+    are compiled once, not for each device.
+    """
+    chosen = jax.config.jax_default_device
+    devices = [chosen] if isinstance(chosen, jax.Device) else jax.local_devices()
+    devices = devices[:1] if devices[0].platform == "cpu" else devices
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def checked_mesh(mesh: Mesh | None) -> Mesh:
+    """Returns a mesh of one axis, "members", the default one for `None`, or raises."""
+    if mesh is None:
+        return default_mesh()
+    if not isinstance(mesh, Mesh) or mesh.axis_names != (AXIS,):
+        raise ValueError(f"mesh must be a jax.sharding.Mesh of one axis, {AXIS!r}, got {mesh!r}.")
+    return mesh
 
 
 def replicated(shared: tuple, mesh: Mesh) -> tuple:

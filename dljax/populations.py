@@ -11,8 +11,8 @@ from jax.sharding import Mesh
 from dljax.hosts import gathered, own_members
 from dljax.lanes import side_by_side
 from dljax.lifelines import FULL, OutOfMemory, meet
-from dljax.placement import replicated, to_device, to_host
-from dljax.programs import Program, default_mesh, run_tile
+from dljax.placement import checked_mesh, replicated, to_device, to_host
+from dljax.programs import Program, run_tile
 from dljax.types import Member, PyTree
 from dljax.widths import agreed, checked_width, fitting, num_lanes, resolve
 
@@ -51,7 +51,7 @@ def population(
 
     def run_all(shared: tuple, cells: dict[str, Any]) -> PyTree:
         _check_lengths(cells)
-        where = default_mesh() if mesh is None else mesh
+        where = checked_mesh(mesh)
         shared, cells = replicated(shared, where), to_host(cells)
         program = agreed(resolve(member, shared, cells, width=width, mesh=where), shared, cells)
         return execute(program, shared, cells)[1]

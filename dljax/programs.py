@@ -12,14 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dljax.costs import Cost, cost
 from dljax.errors import require_whole
-from dljax.placement import HostKeys, to_device, to_host
+from dljax.placement import AXIS, HostKeys, to_device, to_host
 from dljax.types import Member, PyTree
 
-AXIS = "members"
 WHOLE, ROUNDS = ("whole",), ("init", "advance", "result")
 
 
@@ -41,17 +40,6 @@ class Program(NamedTuple):
     stages: dict[str, jax.stages.Compiled]
     cost: Cost
     memory: int
-
-
-def default_mesh() -> Mesh:
-    """Lays this process's devices along one axis, "members".
-
-    Of a CPU it takes one device: programs that run side by side in threads use all its cores, and
-    are compiled once, not for each device.
-    """
-    devices = jax.local_devices()
-    devices = devices[:1] if devices[0].platform == "cpu" else devices
-    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def member_cost(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> Cost:

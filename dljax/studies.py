@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,10 +14,10 @@ from jax.sharding import Mesh
 from dljax.axes import checked_axes, checked_static, length, product
 from dljax.errors import unknown
 from dljax.lanes import num_cores, side_by_side
-from dljax.placement import replicated
+from dljax.placement import checked_mesh, replicated
 from dljax.plans import Plan, planned, watched
 from dljax.populations import Survive, execute
-from dljax.programs import ROUNDS, Program, default_mesh
+from dljax.programs import ROUNDS, Program
 from dljax.types import Member, PyTree
 from dljax.widths import agreed, checked_width, resolve
 
@@ -115,7 +115,8 @@ def study(
 
     Args:
       member: `member(*shared, **cell) -> results`, one whole run as a pure function of scalars, or
-        a `dj.Member` in rounds.
+        a `dj.Member` in rounds. As under `jax.jit` it is traced once: what it closes over and does
+        not take as an argument must not change.
       *shared: Trees of arrays that all members see, such as the data.
       axes: Values of each keyword of `member`: an array [n], or a tree of arrays [n] that vary
         together and reach the member as a tree of scalars under the axis's name. The axis `seed`
@@ -153,7 +154,7 @@ def study(
         names: _bound(member, {name: static[name][label] for name, label in zip(static, names)})
         for names in itertools.product(*labels.values())
     }
-    cells, where = product(axes), default_mesh() if mesh is None else mesh
+    cells, where = product(axes), checked_mesh(mesh)
     num_members = len(jax.tree.leaves(cells)[0])
     with watched(progress, list(programs), num_members) as watch:
         on_devices = replicated(shared, where)
@@ -187,9 +188,22 @@ def _bound(member: Callable | Member, values: dict[str, Any]) -> Callable | Memb
     if not values:
         return member
     if not isinstance(member, Member):
-        return partial(member, **values)
-    parts = {name: partial(getattr(member, name), **values) for name in ROUNDS}
+        return _partial(member, values)
+    parts = {name: _partial(getattr(member, name), values) for name in ROUNDS}
     return member._replace(**parts)
+
+
+def _partial(function: Callable, values: dict[str, Any]) -> Callable:
+    try:
+        return _same_partial(function, tuple(values.items()))
+    except TypeError:  # a value that has no hash
+        return partial(function, **values)
+
+
+@lru_cache(maxsize=128)
+def _same_partial(function: Callable, values: tuple) -> Callable:
+    """Binds the same values to the same object, so that a second study compiles nothing."""
+    return partial(function, **dict(values))
 
 
 def _check_alike(program: Program, first: Program, names: tuple[str, ...]) -> None:

@@ -11,8 +11,8 @@ from jax.sharding import Mesh
 from dljax import machine
 from dljax.errors import require_whole
 from dljax.machine import Limits
+from dljax.placement import checked_mesh
 from dljax.plans import UNFUSED, estimated_seconds
-from dljax.programs import default_mesh
 from dljax.timings import (
     Case,
     Run,
@@ -145,7 +145,7 @@ def bench_cases(
     for width in widths or ():
         require_whole("widths", width, "[1, inf)")
     cases = [checked(case) for case in cases]
-    mesh = default_mesh() if mesh is None else mesh
+    mesh = checked_mesh(mesh)
     say = _say if progress else lambda line: None
     say("measures what the device can do")
     device = mesh.devices.flat[0]

@@ -15,9 +15,9 @@ from dljax.addresses import first_line
 from dljax.axes import checked_axes, product
 from dljax.errors import require_whole
 from dljax.lanes import side_by_side
-from dljax.placement import replicated, to_host
+from dljax.placement import AXIS, replicated, to_host
 from dljax.populations import execute
-from dljax.programs import AXIS, Program, member_cost, run_tile
+from dljax.programs import Program, member_cost, run_tile
 from dljax.types import Member, PyTree
 from dljax.widths import default_width, fitting, num_lanes
 

@@ -138,14 +138,26 @@ def fitting(
     budget = MEMORY_SHARE * machine.memory(mesh.devices.flat[0])
     if mesh.devices.flat[0].platform == "cpu":
         lanes *= mesh.size  # devices of one memory
-    program = compile_program(member, shared, cells, width=width, mesh=mesh)
-    if lanes * program.memory <= budget:
-        return program
-    need, there = (f"{x / 2**30:.3g} GiB" for x in (lanes * program.memory, budget))
+    try:
+        program = compile_program(member, shared, cells, width=width, mesh=mesh)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) or width == 1:
+            raise
+        need = "more"  # some backends refuse to compile what cannot fit
+    else:
+        if lanes * program.memory <= budget:
+            return program
+        need = _gib(lanes * program.memory)
     if width == 1:
-        raise ValueError(f"one member must fit in memory, got {need} where {there} may be used.")
-    note(f"width {width} needs {need} of memory where {there} may be used: {width // 2} instead")
+        raise ValueError(
+            f"one member must fit in memory, got {need} where {_gib(budget)} may be used."
+        )
+    note(f"width {width} needs {need} of memory where {_gib(budget)} may be used: {width // 2}")
     return fitting(member, shared, cells, width // 2, mesh, note)
+
+
+def _gib(num_bytes: float) -> str:
+    return f"{num_bytes / 2**30:.3g} GiB"
 
 
 def _tile_seconds(programs: list[Program], shared: tuple, cells: dict[str, Any]) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 
 import dljax as dj
 from dljax import cli, machine, timings
-from dljax.programs import default_mesh
+from dljax.placement import default_mesh
 
 X = np.ones((4, 3), np.float32)
 AXES = {"seed": np.arange(3)}

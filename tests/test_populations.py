@@ -112,7 +112,7 @@ def test_the_fastest_candidate_is_taken_and_told(monkeypatch):
     )
     told = []
     cells = {"seed": np.arange(40, dtype=np.uint32)}
-    mesh = programs.default_mesh()
+    mesh = placement.default_mesh()
     shared = placement.replicated((jnp.float32(1),), mesh)
     program = widths.resolve(plain, shared, cells, width="auto", mesh=mesh, note=told.append)
     assert program.width == 4
@@ -127,7 +127,7 @@ def test_auto_measures_real_members():
 
 
 def test_a_width_that_does_not_fit_the_memory_is_halved_before_it_runs(monkeypatch):
-    mesh = programs.default_mesh()
+    mesh = placement.default_mesh()
     shared = placement.replicated((jnp.float32(1),), mesh)
 
     def large(offset, *, seed):
@@ -145,6 +145,25 @@ def test_a_width_that_does_not_fit_the_memory_is_halved_before_it_runs(monkeypat
     monkeypatch.setattr(machine, "memory", lambda device: 10_000)
     with pytest.raises(ValueError, match="one member must fit in memory, got"):
         widths.resolve(large, shared, SEEDS, width=8, mesh=mesh)
+
+
+def test_a_backend_that_refuses_to_compile_what_does_not_fit_is_given_half(monkeypatch):
+    compile_program = widths.compile_program
+
+    def strict(*inputs, width, mesh):
+        if width > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: does not fit")
+        return compile_program(*inputs, width=width, mesh=mesh)
+
+    monkeypatch.setattr(widths, "compile_program", strict)
+    assert run(plain, width=8)["value"].tolist() == [100, 101, 102, 103, 104]
+
+
+def test_a_mesh_of_other_axes_is_refused():
+    types = (jax.sharding.AxisType.Auto,) * 2
+    mesh = jax.make_mesh((2, 2), ("members", "model"), axis_types=types)
+    with pytest.raises(ValueError, match=r"mesh must be a jax\.sharding\.Mesh of one axis, 'memb"):
+        run(plain, mesh=mesh)
 
 
 def test_out_of_memory_halves_the_width_and_begins_anew(monkeypatch, capsys):

@@ -184,6 +184,18 @@ def test_programs_of_other_shapes_are_refused_before_they_run():
     assert 3 not in ran
 
 
+def test_a_second_study_of_static_axes_traces_nothing_anew():
+    traced = []
+
+    def member(*, seed, power):
+        traced.append(power)
+        return seed**power
+
+    for _ in range(2):
+        dj.study(member, axes={"seed": [1, 2]}, static={"power": {"one": 1, "two": 2}})
+    assert sorted(traced) == [1, 2]
+
+
 def test_a_member_in_rounds_may_have_static_axes():
     member = dj.Member(
         init=lambda *, seed, step: seed,

@@ -20,8 +20,8 @@ from dljax.comparison.statistics import Comparison, final_metric, select, summar
 from dljax.errors import require, unknown
 from dljax.keys import stream
 from dljax.lanes import side_by_side
+from dljax.placement import checked_mesh
 from dljax.problems import Problem
-from dljax.programs import default_mesh
 from dljax.progress import progress_line
 from dljax.studies import Study, study
 from dljax.training import run, trainer
@@ -86,7 +86,7 @@ def compare(
     require("seeds", seeds, "[1, 1000000]")
     require("tuning_seeds", tuning_seeds, "[1, 1000000]")
     require("seed", seed, "[0, 4294967295]")
-    mesh = default_mesh() if mesh is None else mesh
+    mesh = checked_mesh(mesh)
     checked_width(width)
     plan = Plan(
         problem=checked_problem(problem, num_steps, eval_every, batch_size),
