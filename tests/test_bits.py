@@ -7,7 +7,6 @@ The quick tests are a covering subset; `pytest -m slow tests/test_bits.py` runs 
 import os
 
 import chex
-import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -19,28 +18,11 @@ NUM_ROWS, CLASSES = 96, 5
 SAME_AT_ANY_WIDTH = "ynn_fusion_type" in os.environ.get("XLA_FLAGS", "")
 
 
-class Dropped(nn.Module):
-    @nn.compact
-    def __call__(self, x, deterministic=True):
-        x = nn.relu(nn.Dense(32, name="hidden_0")(x))
-        x = nn.Dropout(0.5, name="dropout")(x, deterministic=deterministic)
-        return nn.Dense(CLASSES, name="outputs")(nn.relu(nn.Dense(32, name="hidden_1")(x)))
-
-
-class Normalized(nn.Module):
-    @nn.compact
-    def __call__(self, x, train=False):
-        x = dj.modules.Conv(4, name="conv")(x[..., None])
-        x = nn.BatchNorm(use_running_average=not train, name="norm")(x)
-        x = dj.modules.max_pool(nn.relu(x))
-        return nn.Dense(CLASSES, name="outputs")(x.reshape(x.shape[0], -1))
-
-
-class Recurrent(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        h = nn.RNN(nn.OptimizedLSTMCell(8), name="lstm")(x)
-        return nn.Dense(CLASSES, name="outputs")(h[:, -1])
+MODULES = {
+    "mlp with dropout": dj.modules.MLP(CLASSES, (32, 32), dropout=0.5),
+    "cnn with batch norm": dj.modules.CNN(CLASSES, (4, 8), 16, batch_norm=True),
+    "lstm": dj.modules.LSTMClassifier(CLASSES, 8),
+}
 
 
 def data_of(kind):
@@ -51,9 +33,9 @@ def data_of(kind):
 
 
 def member_of(kind):
-    module = {"mlp with dropout": Dropped, "cnn with batch norm": Normalized, "lstm": Recurrent}
-    model = dj.linen_model(module[kind]())
-    task = dj.supervised(model, dj.losses.cross_entropy, {"accuracy": dj.losses.accuracy})
+    task = dj.supervised(
+        dj.linen_model(MODULES[kind]), dj.losses.cross_entropy, {"accuracy": dj.losses.accuracy}
+    )
 
     def member(data, *, seed, learning_rate):
         key = dj.stream(jax.random.key(0), "member", seed)
