@@ -10,7 +10,7 @@ import pytest
 
 import dljax as dj
 from dljax.modules import CNN, Conv, avg_pool, global_avg_pool, max_pool, patches
-from dljax.modules.contraction import contract
+from dljax.modules.primitives import contract, stored
 
 KEY = jax.random.key(0)
 # sums of at most some hundred float64 products of order 1
@@ -70,6 +70,19 @@ def test_contract_is_mapped_over_either_matrix_or_both(x64):
             return inside, jax.grad(mapped, argnums=(0, 1))(*at)
 
         chex.assert_trees_all_close(*jax.jit(lambda: (both(cost), both(plain)))(), **CLOSE)
+
+
+def test_stored_is_the_identity_in_every_derivative_and_map_and_fuses_with_nothing():
+    x = jnp.arange(4.0)
+    f = lambda x: jnp.sin(stored(x) ** 2)  # noqa: E731
+    g = lambda x: jnp.sin(x**2)  # noqa: E731
+    both = [
+        jax.jit(jax.vmap(lambda x: (h(x), jax.jvp(jax.grad(h), (x,), (x,)))))(x)  # noqa: B023
+        for h in (f, g)
+    ]
+    chex.assert_trees_all_close(*both, rtol=1e-6)  # float32, two programs
+    text = jax.jit(lambda x: stored(x + 1) * 2).lower(x).compile().as_text()
+    assert ("call(" in text) == (jax.default_backend() == "cpu")
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from dljax.modules.contraction import contract
 from dljax.modules.dropout import Dropout
 from dljax.modules.normalization import BatchNorm
+from dljax.modules.primitives import contract, stored
 
 
 class Conv(nn.Module):
@@ -67,7 +67,7 @@ def max_pool(x: jax.Array) -> jax.Array:
 
     Among equals the first in reading order gets the gradient.
     """
-    return _to_images(_largest(*_quarters(x)))
+    return _to_images(stored(_largest(*_quarters(x))))
 
 
 def avg_pool(x: jax.Array) -> jax.Array:
@@ -176,8 +176,8 @@ def _largest_jvp(corners, tangents):
 
 
 def _to_rows(x):
-    """float[B, H, W, C] to float[C, H, W, B]."""
-    return x.transpose(3, 1, 2, 0)
+    """float[B, H, W, C] to float[C, H, W, B], stored, since it is read from many places."""
+    return stored(x.transpose(3, 1, 2, 0))
 
 
 def _to_images(x):

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from dljax.modules.contraction import contract
 from dljax.modules.dropout import Dropout
+from dljax.modules.primitives import contract
 
 
 class LSTM(nn.Module):
