@@ -30,7 +30,8 @@ def population(
     Members are run in tiles, each one call of one compiled program that maps over `width` members
     on every device of the mesh; as many tiles are in flight as the machine has use for. What a
     member computes depends on its own cell, on the width and on the kind of device alone: not on
-    how many members there are, on their order, or on the number of devices and processes.
+    how many members there are, on their order, or on the number of cores and processes. A mesh of
+    several CPU devices is another program to XLA, whose last bits may differ from those of one.
 
     Args:
       member: `member(*shared, **cell) -> results`, a pure function of arrays, or a `dj.Member`.

@@ -139,6 +139,11 @@ def test_a_block_is_that_of_pytorch_with_its_gradients(x64):
     chex.assert_trees_all_close(tuple(map(np.asarray, pulled)), gradients, **CLOSE)
 
 
+def test_a_padding_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match=r"""padding must be "SAME" or "VALID", got 'same'\."""):
+        patches(jnp.ones((1, 4, 4, 1)), (3, 3), padding="same")
+
+
 def test_patches_are_in_the_order_of_a_kernel(x64):
     x, w = normal(2, 5, 6, 3), normal(3, 2, 3, 4)
     how = ((2, 1), "VALID")

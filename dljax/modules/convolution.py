@@ -26,6 +26,9 @@ class Conv(nn.Module):
       strides: Steps of the kernel downwards and to the right.
       padding: "SAME", zeros around the image and H' = ceil(H / stride); or "VALID", none and
         H' = (H - h) // stride + 1.
+
+    Raises:
+      ValueError: If `padding` is another word.
     """
 
     features: int
@@ -140,6 +143,8 @@ def _convolve(x, kernel, bias, strides, padding):
 
 def _shifts(x, kernel, strides, padding):
     """What each tap of a kernel sees: h w times float[C, H', W', B] of float[C, H, W, B]."""
+    if padding not in ("SAME", "VALID"):
+        raise ValueError(f'padding must be "SAME" or "VALID", got {padding!r}.')
     (h, w), (down, right) = kernel, strides
     pads = jax.lax.padtype_to_pads(x.shape[1:3], kernel, strides, padding)
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
