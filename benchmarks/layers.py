@@ -14,11 +14,11 @@ Expect, on two quiet cores: see docs/layers.md. Linen's convolution is slow in a
 few steps. Three to four minutes.
 """
 
-import functools
 import json
 import statistics
 import sys
 import time
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -34,7 +34,7 @@ REPEATS, BATCH_SIZE, NUM_ROWS, THREADS = 5, 64, 640, (1, 2)
 class LinenMLP(nn.Module):
     """64-128-128-10 with linen's dropout, which is threefry's."""
 
-    rate: float | None
+    rate: float
 
     @nn.compact
     def __call__(self, x, deterministic=True):
@@ -115,45 +115,22 @@ def torch_lstm(torch, hidden):
 
 
 FORMATS = ("", ", channels last")
-mlp = functools.partial(dj.modules.MLP, 10, (128, 128))
+mlp, cnn = partial(dj.modules.MLP, 10, (128, 128)), partial(dj.modules.CNN, 10)
+dropping = {"dljax": mlp(dropout=0.5), "linen": LinenMLP(0.5)}
+plain, normed = ({"dljax": cnn(batch_norm=norm), "linen": LinenCNN(norm)} for norm in (False, True))
 CASES = {
-    "MLP 64-128-128-10": Case(
-        (64,), 300, 2, {"dljax": mlp()}, functools.partial(torch_mlp, rate=None)
-    ),
-    "the same, dropout 0.5": Case(
-        (64,),
-        300,
-        2,
-        {"dljax": mlp(dropout=0.5), "linen": LinenMLP(0.5)},
-        functools.partial(torch_mlp, rate=0.5),
-    ),
-    "CNN 28 x 28": Case(
-        (28, 28),
-        10,
-        1,
-        {"dljax": dj.modules.CNN(10), "linen": LinenCNN()},
-        functools.partial(torch_cnn, batch_norm=False),
-        FORMATS,
-    ),
+    "MLP 64-128-128-10": Case((64,), 300, 2, {"dljax": mlp()}, partial(torch_mlp, rate=None)),
+    "the same, dropout 0.5": Case((64,), 300, 2, dropping, partial(torch_mlp, rate=0.5)),
+    "CNN 28 x 28": Case((28, 28), 10, 1, plain, partial(torch_cnn, batch_norm=False), FORMATS),
     "the same, batch norm": Case(
-        (28, 28),
-        10,
-        1,
-        {"dljax": dj.modules.CNN(10, batch_norm=True), "linen": LinenCNN(True)},
-        functools.partial(torch_cnn, batch_norm=True),
-        FORMATS,
+        (28, 28), 10, 1, normed, partial(torch_cnn, batch_norm=True), FORMATS
     ),
-    **{
-        f"LSTM of {hidden}, 64 steps": Case(
-            (64, 16),
-            10,
-            1,
-            {"dljax": dj.modules.LSTMClassifier(10, hidden), "linen": LinenLSTM(hidden)},
-            functools.partial(torch_lstm, hidden=hidden),
-        )
-        for hidden in (32, 64)
-    },
 }
+for size in (32, 64):
+    modules = {"dljax": dj.modules.LSTMClassifier(10, size), "linen": LinenLSTM(size)}
+    CASES[f"LSTM of {size}, 64 steps"] = Case(
+        (64, 16), 10, 1, modules, partial(torch_lstm, hidden=size)
+    )
 
 
 def in_jax(case, module, data):
