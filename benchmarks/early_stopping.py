@@ -60,8 +60,8 @@ def ways(problem):
 def counted(computed):
     """Runs tiles as the engine does, and adds up the steps that their slots compute."""
 
-    def run_tile(program, name, shared, number, state, cells):
-        found = programs.run_tile(program, name, shared, number, state, cells)
+    def run_tile(program, name, *inputs):
+        found = programs.run_tile(program, name, *inputs)
         if name == "advance":
             computed.append(program.width * EVAL_EVERY)
         if name == "whole":

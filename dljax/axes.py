@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -48,7 +50,11 @@ def length(values: Any) -> int:
 
 def _checked(name: str, values: Any) -> Any:
     """Returns an axis as numpy arrays in the types that members see."""
-    axis = jax.tree.map(lambda leaf: _canonical(name, np.asarray(leaf)), _tree(values))
+    try:
+        tree = _tree(values)
+    except ValueError:  # numpy's, of lists of several lengths
+        tree = np.zeros(())
+    axis = jax.tree.map(partial(_canonical, name), tree)
     lengths = {x.shape for x in jax.tree.leaves(axis)}
     if len(lengths) != 1 or len(shape := lengths.pop()) != 1 or shape[0] == 0:
         raise ValueError(
@@ -64,8 +70,12 @@ def _checked(name: str, values: Any) -> Any:
 
 
 def _canonical(name: str, leaf: np.ndarray) -> np.ndarray:
+    if leaf.dtype == jnp.bfloat16:
+        leaf = leaf.astype(np.float32)
     if leaf.dtype.kind not in "biuf":
         raise ValueError(f"axis {name!r} must hold numbers, got {leaf.dtype}.")
+    if name == "seed" and leaf.size and leaf.dtype.kind not in "iu":
+        raise ValueError(f"axis 'seed' must hold whole numbers, got {leaf.dtype}.")
     if leaf.dtype.kind == "f":
         with np.errstate(over="ignore"):
             seen = leaf.astype(jax.dtypes.canonicalize_dtype(np.float64))

@@ -24,7 +24,11 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def side_by_side(jobs: Iterable[Callable[[], Result]], num_threads: int) -> Iterator[Result]:
+def side_by_side(
+    jobs: Iterable[Callable[[], Result]],
+    num_threads: int,
+    settle: Callable[[BaseException], bool] = lambda error: False,
+) -> Iterator[Result]:
     """Runs jobs in threads and yields what they return, in their order.
 
     The threads begin at the first result asked for, run ahead of the caller, and take the jobs
@@ -35,6 +39,7 @@ def side_by_side(jobs: Iterable[Callable[[], Result]], num_threads: int) -> Iter
     Args:
       jobs: Functions without arguments.
       num_threads: Jobs at once, >= 1.
+      settle: Of which errors to wait until the jobs that were begun have ended.
     """
     numbered, taking = enumerate(jobs), threading.Lock()
     done: SimpleQueue = SimpleQueue()
@@ -61,10 +66,13 @@ def side_by_side(jobs: Iterable[Callable[[], Result]], num_threads: int) -> Iter
     try:
         while running:
             number, result, error = done.get()
+            running -= number is None
             if error is not None:
+                over.set()
+                while running and settle(error):
+                    running -= done.get()[0] is None
                 raise error
             if number is None:
-                running -= 1
                 continue
             waiting[number] = result
             while following in waiting:
@@ -73,6 +81,25 @@ def side_by_side(jobs: Iterable[Callable[[], Result]], num_threads: int) -> Iter
     finally:
         over.set()
         error = None  # its traceback holds this frame, and what failed jobs hold on devices
+
+
+def spread(run: Callable[..., Result], num_devices: int, lanes: int) -> Callable[..., Result]:
+    """Gives each call, as its last input, the position of a device with a free lane of its own.
+
+    Of `lanes` calls at once each device has as many as any other, or one less.
+    """
+    free: SimpleQueue = SimpleQueue()
+    for lane in range(lanes):
+        free.put(lane % num_devices)
+
+    def on_free(*inputs):
+        device = free.get()
+        try:
+            return run(*inputs, device)
+        finally:
+            free.put(device)
+
+    return on_free
 
 
 def _settings() -> Callable[[], contextlib.AbstractContextManager]:

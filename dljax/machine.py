@@ -37,6 +37,11 @@ def memory(device: jax.Device) -> int:
     return min(there, int(text)) if text.isdigit() else there
 
 
+def is_full(error: BaseException) -> bool:
+    """Tells whether an error is that of a device without memory for what it was asked."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+
+
 @functools.lru_cache(maxsize=8)
 def limits(device: jax.Device, dtype: str = "float32", precision: str | None = None) -> Limits:
     """Measures a device once in a process, half a second.

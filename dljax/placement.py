@@ -6,11 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from dljax.types import PyTree
 
 AXIS = "members"  # of every mesh
+ARRAYS = (jax.Array, np.ndarray, np.generic, bool, int, float, complex)
 
 
 def default_mesh() -> Mesh:
@@ -22,7 +23,7 @@ def default_mesh() -> Mesh:
     chosen = jax.config.jax_default_device
     devices = [chosen] if isinstance(chosen, jax.Device) else jax.local_devices()
     devices = devices[:1] if devices[0].platform == "cpu" else devices
-    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+    return Mesh(np.array(devices), (AXIS,))
 
 
 def checked_mesh(mesh: Mesh | None) -> Mesh:
@@ -31,12 +32,26 @@ def checked_mesh(mesh: Mesh | None) -> Mesh:
         return default_mesh()
     if not isinstance(mesh, Mesh) or mesh.axis_names != (AXIS,):
         raise ValueError(f"mesh must be a jax.sharding.Mesh of one axis, {AXIS!r}, got {mesh!r}.")
+    if {device.process_index for device in mesh.devices.flat} != {jax.process_index()}:
+        raise ValueError(f"mesh must hold devices of this process alone, got {mesh.devices}.")
     return mesh
 
 
-def replicated(shared: tuple, mesh: Mesh) -> tuple:
-    """Places what all members see once on each device."""
-    return jax.device_put(shared, NamedSharding(mesh, PartitionSpec()))
+def replicated(shared: tuple, mesh: Mesh) -> tuple[tuple, ...]:
+    """Places what all members see on each device, and returns it once for each.
+
+    Raises:
+      ValueError: If it is not a tuple of trees of arrays and numbers.
+    """
+    if not isinstance(shared, tuple):
+        raise ValueError(f"shared must be a tuple of trees, got {type(shared).__name__}.")
+    for leaf in jax.tree.leaves(shared):
+        if not isinstance(leaf, ARRAYS) or _is_text(leaf):
+            raise ValueError(
+                "shared must hold arrays and numbers (of pandas, what to_numpy() gives), "
+                f"got {type(leaf).__name__}."
+            )
+    return tuple(jax.device_put(shared, device) for device in mesh.devices.flat)
 
 
 @jax.tree_util.register_dataclass
@@ -59,16 +74,21 @@ def to_host(tree: PyTree) -> PyTree:
     return jax.tree.map(fetch, tree)
 
 
-def to_device(tree: PyTree, sharding: NamedSharding | None = None) -> PyTree:
-    """Places what `to_host` fetched; without a sharding only the keys become jax's again."""
+def to_device(tree: PyTree, device: jax.Device | None = None) -> PyTree:
+    """Places what `to_host` fetched; without a device only the keys become jax's again."""
 
     def place(x):
         if isinstance(x, HostKeys):
-            data = x.data if sharding is None else jax.device_put(x.data, sharding)
+            data = x.data if device is None else jax.device_put(x.data, device)
             return jax.random.wrap_key_data(data, impl=x.impl)
-        return x if sharding is None else jax.device_put(x, sharding)
+        return x if device is None else jax.device_put(x, device)
 
     return jax.tree.map(place, tree, is_leaf=lambda x: isinstance(x, HostKeys))
+
+
+def _is_text(x: Any) -> bool:
+    """Tells whether an array holds objects, text or dates, which no device takes."""
+    return isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "OSUmM"
 
 
 def _is_key(x: Any) -> bool:

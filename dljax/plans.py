@@ -10,6 +10,7 @@ import jax
 
 from dljax import machine
 from dljax.costs import Cost
+from dljax.lanes import num_cores
 from dljax.programs import Program
 from dljax.progress import progress_line
 from dljax.widths import num_lanes
@@ -21,9 +22,9 @@ class ProgramPlan(NamedTuple):
     """One program of a study.
 
     Attributes:
-      width: Members of a tile on one device, W, at which all its members ran.
+      width: Members of a tile, W, at which all its members ran.
       num_parameters: Numbers that `dj.trainer` trains, of one member.
-      memory: Bytes of one tile on one device, the shared data included, as XLA plans them.
+      memory: Bytes of one tile, the shared data included, as XLA plans them.
       flops: Floating-point operations of one member in matrix products and convolutions; where a
         loop ends at a condition, its body is counted once.
     """
@@ -41,7 +42,7 @@ class Plan(NamedTuple):
       num_members: Members of each program, P.
       programs: Each program by its labels of the static axes.
       device: Kind of device.
-      num_devices: Devices that one tile lies on, of one process.
+      num_devices: Devices that tiles run on, of one process.
       num_lanes: Tiles in flight at once in one process.
       num_processes: Processes that share the members.
     """
@@ -91,7 +92,7 @@ def estimated_seconds(cost: Cost, program: Program, num_members: int) -> float:
     device = mesh.devices.flat[0]
     best = machine.limits(device)
     num_devices = jax.process_count() * (mesh.size if device.platform != "cpu" else 1)
-    lanes = num_lanes(mesh) if device.platform == "cpu" else 1
+    lanes = num_cores() if device.platform == "cpu" else 1  # that compute at the same time
     work = cost.flops / best.flops + UNFUSED * cost.bytes / best.bytes
     overhead = UNFUSED * cost.operations * best.overhead / (program.width * lanes)
     return num_members * (work + overhead) / num_devices

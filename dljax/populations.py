@@ -1,6 +1,6 @@
 """The one mechanism that runs many members: tiles of a compiled program, in lanes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,8 +8,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from dljax import machine
 from dljax.hosts import gathered, own_members
-from dljax.lanes import side_by_side
+from dljax.lanes import side_by_side, spread
 from dljax.lifelines import FULL, OutOfMemory, meet
 from dljax.placement import checked_mesh, replicated, to_device, to_host
 from dljax.programs import Program, run_tile
@@ -27,31 +28,33 @@ def population(
 ) -> Callable[[tuple, dict[str, Any]], PyTree]:
     """Turns one run into many.
 
-    Members are run in tiles, each one call of one compiled program that maps over `width` members
-    on every device of the mesh; as many tiles are in flight as the machine has use for. What a
-    member computes depends on its own cell, on the width and on the kind of device alone: not on
-    how many members there are, on their order, or on the number of cores and processes. A mesh of
-    several CPU devices is another program to XLA, whose last bits may differ from those of one.
+    Members are run in tiles, each one call of a compiled program that maps over `width` members on
+    one device; as many tiles are in flight as the devices have use for, each on whichever is free.
+    What a member computes depends on its own cell, on the width and on the kind of device alone:
+    not on how many members there are, on their order, or on the number of devices, cores and
+    processes.
 
     Args:
       member: `member(*shared, **cell) -> results`, a pure function of arrays, or a `dj.Member`.
-      width: Members of a tile on one device, W >= 1. `None` takes a default by the backend and
-        by what a step of the member does (`dljax.widths.default_width`); "auto" times two or
-        three candidates on the first members. A width whose tiles do not fit the memory is halved.
-      mesh: Devices along one axis called "members"; `None` takes all accelerators of this process,
-        or one CPU device, whose cores run tiles side by side.
+      width: Members of a tile, W >= 1. `None` takes a default by the backend and by what a step
+        of the member does (`dljax.widths.default_width`); "auto" times two or three candidates on
+        the first members. A width whose tiles do not fit the memory is halved.
+      mesh: Devices of this process, along one axis called "members", for each of which the program
+        is compiled; `None` takes all accelerators, or one CPU device, whose cores run tiles side by
+        side.
 
     Returns:
       `f(shared, cells) -> results`: `shared` is a tuple of trees that all members see, `cells` a
       dict of trees whose leaves are [P, ...]; so are the leaves of the results, on the host.
 
     Raises:
-      ValueError: If the width is out of range, or not one member fits the memory.
+      ValueError: If the width is out of range, `shared` or `cells` are not as above or hold what
+        jax would change silently, or not one member fits the memory.
     """
     checked_width(width)
 
     def run_all(shared: tuple, cells: dict[str, Any]) -> PyTree:
-        _check_lengths(cells)
+        _check(cells)
         where = checked_mesh(mesh)
         shared, cells = replicated(shared, where), to_host(cells)
         program = agreed(resolve(member, shared, cells, width=width, mesh=where), shared, cells)
@@ -76,7 +79,7 @@ def execute(
 
     Args:
       program: What to run.
-      shared: On the devices of the program.
+      shared: Once for each device of the program.
       cells: Trees with leaves [P, ...] on the host.
       survive: After each round, `survive(number, reports, going) -> bool[P]` says which members
         may go on, from the reports of all, leaves [P, ...], and bool[P], which still run.
@@ -147,35 +150,43 @@ def _sweep(
     done: Callable[[float], None] = lambda members: None,
 ) -> PyTree:
     """Runs one stage for all members given, tile by tile, in lanes."""
-    num_members = len(jax.tree.leaves(cells)[0])
-    size = program.mesh.size * program.width
+    num_members, width = len(jax.tree.leaves(cells)[0]), program.width
+    starts, parts = range(0, num_members, width), []
+    lanes = min(num_lanes(program.mesh), len(starts))
+    run = spread(partial(run_tile, program, name, shared, number), program.mesh.size, lanes)
 
-    def tiles() -> Iterator[Callable[[], PyTree]]:
-        for start in range(0, num_members, size):
-            part = jax.tree.map(lambda x, s=start: x[s : s + size], (state, cells))
-            yield partial(run_tile, program, name, shared, number, *part)
+    def tile(start):
+        return run(*jax.tree.map(lambda x: x[start : start + width], (state, cells)))
 
-    parts = []
-    lanes = min(num_lanes(program.mesh), -(-num_members // size))
+    jobs = (partial(tile, start) for start in starts)
     try:
-        for part in side_by_side(tiles(), lanes):
-            done(min(size, num_members - len(parts) * size))
+        # without memory: all is begun anew, so what still runs has to have ended
+        for part in side_by_side(jobs, lanes, settle=machine.is_full):
+            done(min(width, num_members - len(parts) * width))
             parts.append(part)
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not machine.is_full(error):
             raise
         meet(FULL)  # in place of the gathering that the others come to next
         raise OutOfMemory(str(error)) from error
     return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
 
-def _check_lengths(cells: dict[str, Any]) -> None:
+def _check(cells: dict[str, Any]) -> None:
     shapes = [np.shape(x) for x in jax.tree.leaves(cells)]
     lengths = {shape[:1] for shape in shapes}
     if len(lengths) != 1 or not all(min(lengths)) or lengths == {()}:
         raise ValueError(
             f"cells must hold arrays [P, ...] of one number of members P >= 1, got shapes {shapes}."
         )
+    for leaf in jax.tree.leaves(cells):
+        if getattr(leaf, "dtype", None) in (np.int64, np.uint64):
+            limits = np.iinfo(jax.dtypes.canonicalize_dtype(leaf.dtype))
+            if leaf.min() < limits.min or leaf.max() > limits.max:
+                raise ValueError(
+                    f"cells of whole numbers must fit {limits.dtype} unless jax_enable_x64 is set, "
+                    f"got {leaf.min()} to {leaf.max()}."
+                )
 
 
 def _survivors(chosen: Any, num_members: int) -> np.ndarray:

@@ -1,25 +1,28 @@
-"""A member as compiled programs: a tile of `width` members on each device of a mesh.
+"""A member as compiled programs: a tile of `width` members on one device.
 
-Every path to a member is such a tile, a population of one included, so that neither the number of
-members nor their order can reach a member's bits.
+Every path to a member is such a tile, a population of one included, and every device has the same
+program, so that neither the number of members, nor their order, nor the devices can reach a
+member's bits.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, SingleDeviceSharding
 
 from dljax.costs import Cost, cost
 from dljax.errors import require_whole
-from dljax.placement import AXIS, HostKeys, to_device, to_host
+from dljax.lanes import num_cores, side_by_side
+from dljax.placement import HostKeys, to_device, to_host
 from dljax.types import Member, PyTree
 
 WHOLE, ROUNDS = ("whole",), ("init", "advance", "result")
+KEPT = 64  # stages of members that stay traced and compiled for the next study
 
 
 class Program(NamedTuple):
@@ -27,17 +30,17 @@ class Program(NamedTuple):
 
     Attributes:
       member: What was compiled.
-      mesh: Devices that one tile lies on.
-      width: Members of a tile on one device, W.
-      stages: The compiled programs: "whole", or "init", "advance" and "result".
+      mesh: Devices that tiles run on, each tile on one.
+      width: Members of a tile, W.
+      stages: The compiled programs, "whole", or "init", "advance" and "result", one a device.
       cost: What one member costs, all rounds.
-      memory: Bytes of one tile on one device, the shared data included.
+      memory: Bytes of one tile, the shared data included.
     """
 
     member: Callable[..., PyTree] | Member
     mesh: Mesh
     width: int
-    stages: dict[str, jax.stages.Compiled]
+    stages: dict[str, tuple[jax.stages.Compiled, ...]]
     cost: Cost
     memory: int
 
@@ -63,42 +66,54 @@ def member_cost(member: Callable | Member, shared: tuple, cells: dict[str, Any])
 def compile_program(
     member: Callable | Member, shared: tuple, cells: dict[str, Any], *, width: int, mesh: Mesh
 ) -> Program:
-    """Compiles a member for tiles of `width`; what was compiled before is not compiled again."""
-    size, stages, memory = mesh.size * width, {}, 0
-    states = _states(member, shared, cells)
-    sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+    """Compiles a member for tiles of `width`; what was compiled lately is not compiled again.
+
+    Args:
+      member: See `dj.population`.
+      shared: As `replicated` gives it: once for each device of the mesh.
+      cells: On the host.
+      width: Members of a tile.
+      mesh: Devices; their programs are traced once and compile side by side.
+    """
+    first, stages = shared[0], {}
+    states = _states(member, first, cells)
     for name in _stage_names(member):
-        inputs = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=sharding),
-            (states[name], _row(cells)),
-        )
-        traced = _traced(name, member, shared, states[name], cells)
-        run = _advance_tile if name == "advance" else _run_tile
-        lowered = run.lower(
-            _shapes(shared),
-            _number(),
-            *inputs,
-            jaxpr=traced.jaxpr,
-            out_tree=jax.tree.structure(traced.out_info),
-            mesh=mesh,
-        )
-        stages[name] = lowered.compile()
-        memory = max(memory, _memory(stages[name]))
-    return Program(member, mesh, width, stages, member_cost(member, shared, cells), memory)
+        traced = _traced(name, member, first, states[name], cells)
+        tile = _jitted(name, member)[1]
+        lowered = [
+            tile.lower(
+                _shapes(own),
+                _number(),
+                *_rows((states[name], _row(cells)), width, device),
+                jaxpr=traced.jaxpr,
+                out_tree=jax.tree.structure(traced.out_info),
+            )
+            for own, device in zip(shared, mesh.devices.flat, strict=True)
+        ]
+        compiling = side_by_side([one.compile for one in lowered], min(mesh.size, num_cores()))
+        stages[name] = tuple(compiling)
+    memory = max(_memory(compiled[0]) for compiled in stages.values())
+    return Program(member, mesh, width, stages, member_cost(member, first, cells), memory)
 
 
 def run_tile(
-    program: Program, name: str, shared: tuple, number: int, state: PyTree, cells: PyTree
+    program: Program,
+    name: str,
+    shared: tuple,
+    number: int,
+    state: PyTree,
+    cells: PyTree,
+    device: int = 0,
 ) -> PyTree:
     """Runs one stage for at most a tile of members; all trees but `shared` lie on the host.
 
-    Padding repeats the last member, whose results are dropped.
+    Padding repeats the last member, whose results are dropped. `device` is a position in the mesh.
     """
     count = len(jax.tree.leaves(cells)[0])
-    slots = np.minimum(np.arange(program.mesh.size * program.width), count - 1)
-    sharding = NamedSharding(program.mesh, PartitionSpec(AXIS))
-    tile = to_device(jax.tree.map(lambda x: x[slots], (state, cells)), sharding)
-    results = to_host(program.stages[name](shared, np.int32(number), *tile))
+    slots = np.minimum(np.arange(program.width), count - 1)
+    rows = jax.tree.map(lambda x: x[slots], (state, cells))
+    tile = to_device(rows, program.mesh.devices.flat[device])
+    results = to_host(program.stages[name][device](shared[device], np.int32(number), *tile))
     return jax.tree.map(lambda x: x[:count], results)
 
 
@@ -134,40 +149,34 @@ def _stage_names(member: Callable | Member) -> tuple[str, ...]:
     return ROUNDS if isinstance(member, Member) else WHOLE
 
 
-@partial(jax.jit, static_argnames=("stage", "member"))
-def _one(shared, number, state, cell, *, stage, member):
-    return stage(member, shared, number, state, cell)
+@lru_cache(maxsize=KEPT)
+def _jitted(name: str, member: Callable | Member) -> tuple[Callable, Callable]:
+    """Returns a stage of one member and of a tile, jitted.
+
+    What they traced and compiled is let go with them: a cache of jax's own would keep every member
+    and what it closes over for as long as the process lives.
+    """
+
+    def one(shared, number, state, cell):
+        return _STAGES[name](member, shared, number, state, cell)
+
+    def tile(shared, number, state, cells, *, jaxpr, out_tree):
+        # maps the jaxpr of one member, so that its Python is run once, not once more for a tile
+        run = jaxpr_as_fun(jaxpr)
+
+        def mapped(state, cell):
+            return out_tree.unflatten(run(*jax.tree.leaves((shared, number, state, cell))))
+
+        return jax.vmap(mapped)(state, cells)
+
+    donated = ("state",) if name == "advance" else ()
+    static = ("jaxpr", "out_tree")
+    return jax.jit(one), jax.jit(tile, static_argnames=static, donate_argnames=donated)
 
 
 def _traced(name, member, shared, state, cells) -> jax.stages.Traced:
     """Traces a stage of one member; the second time jax remembers."""
-    return _one.trace(
-        _bare(shared), _number(), state, _row(cells), stage=_STAGES[name], member=member
-    )
-
-
-def _tile(shared, number, state, cells, *, jaxpr, out_tree, mesh):
-    """Maps the jaxpr of one member, so that its Python is run once, not once more for a tile."""
-    run = jaxpr_as_fun(jaxpr)
-
-    def one_device(shared, number, state, cells):
-        def one(state, cell):
-            return out_tree.unflatten(run(*jax.tree.leaves((shared, number, state, cell))))
-
-        return jax.vmap(one)(state, cells)
-
-    return jax.shard_map(
-        one_device,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(AXIS)),
-        out_specs=PartitionSpec(AXIS),
-        check_vma=False,  # a member that scans is not understood by the check
-    )(shared, number, state, cells)
-
-
-_STATIC = ("jaxpr", "out_tree", "mesh")
-_run_tile = jax.jit(_tile, static_argnames=_STATIC)
-_advance_tile = jax.jit(_tile, static_argnames=_STATIC, donate_argnames=("state",))
+    return _jitted(name, member)[0].trace(_bare(shared), _number(), state, _row(cells))
 
 
 def _states(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> dict[str, PyTree]:
@@ -197,6 +206,14 @@ def _shapes(tree: PyTree) -> PyTree:
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None)),
         tree,
+    )
+
+
+def _rows(tree: PyTree, width: int, device: jax.Device) -> PyTree:
+    """Returns the shapes of a tile on a device from those of one member."""
+    sharding = SingleDeviceSharding(device)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((width, *x.shape), x.dtype, sharding=sharding), tree
     )
 
 

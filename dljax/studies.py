@@ -209,7 +209,7 @@ def _same_partial(function: Callable, values: tuple) -> Callable:
 def _check_alike(program: Program, first: Program, names: tuple[str, ...]) -> None:
     """Raises unless a program's results have the shapes of the first one's, before it runs."""
     shapes = [
-        jax.tree.map(lambda x: (x.shape[1:], x.dtype), list(p.stages.values())[-1].out_info)
+        jax.tree.map(lambda x: (x.shape[1:], x.dtype), list(p.stages.values())[-1][0].out_info)
         for p in (program, first)
     ]
     if jax.tree.flatten(shapes[0]) != jax.tree.flatten(shapes[1]):

@@ -36,11 +36,11 @@ class Row(NamedTuple):
         "precision" or "member".
       label: Which of them this is.
       member: Name of the member.
-      width: Members of a tile on one device.
+      width: Members of a tile.
       compile_seconds: To trace and to compile.
       rate: Median of `rates`.
       rates: Of each repeat, member-steps or members a second.
-      memory: Bytes of one tile on one device, the shared data included.
+      memory: Bytes of one tile, the shared data included.
       flops: Floating-point operations a second in matrix products and convolutions; `None` where a
         loop ends at a condition, as nobody knows its turns.
       flops_share: `flops` by what the devices can do.
@@ -71,7 +71,7 @@ class Throughput(NamedTuple):
 
     Attributes:
       device: Kind of device.
-      num_devices: Devices that one tile lies on.
+      num_devices: Devices that tiles run on.
       num_lanes: Tiles in flight at once.
       unit: Of rates, a second: "member-steps", or "members" where no number of steps was given.
       limits: What one device was measured to do at best.
@@ -114,7 +114,7 @@ def bench(
       num_steps: Steps of one run, >= 1; `None` counts runs instead of steps.
       against: A second member, of the same `shared` and `axes`: both are timed at the widths, and
         then in turn, each at its fastest.
-      widths: Members of a tile on one device, each >= 1; `None` takes five, powers of 2 (on
+      widths: Members of a tile, each >= 1; `None` takes five, powers of 2 (on
         accelerators of 4) around the default, as far as the memory goes.
       repeats: Timings of each program, >= 1; twice as many of two members.
       mesh: Devices, see `dj.population`.
@@ -162,7 +162,7 @@ def bench_cases(
     if variants and len(cases) == 1:
         compared = {
             "tiles at once": by_tiles_at_once(*fastest),
-            "devices": by_devices(*fastest, say),
+            "devices": by_devices(*fastest),
             "precision": by_precision(*fastest, say),
         }
         for name, variants in compared.items():

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
 from dljax import machine
 from dljax.addresses import first_line
 from dljax.axes import checked_axes, product
 from dljax.errors import require_whole
-from dljax.lanes import side_by_side
-from dljax.placement import AXIS, replicated, to_host
+from dljax.lanes import side_by_side, spread
+from dljax.placement import replicated, to_host
 from dljax.populations import execute
 from dljax.programs import Program, member_cost, run_tile
 from dljax.types import Member, PyTree
@@ -45,7 +45,7 @@ class Run(NamedTuple):
       case: The member.
       label: By what it differs from those it is compared with.
       program: The program.
-      shared: What all members see, on the devices.
+      shared: What all members see, once for each device.
       compile_seconds: What tracing and compiling took.
       lanes: Tiles at once.
       note: What else there is to say.
@@ -78,7 +78,7 @@ def timed(compared: str, runs: list[Run], repeats: int, say: Say) -> list[tuple[
             started = time.perf_counter()
             _run_tiles(run, tiles[i])
             seconds = time.perf_counter() - started
-            members = tiles[i] * run.program.mesh.size * run.program.width
+            members = tiles[i] * run.program.width
             rates[i].append(members * (run.case.num_steps or 1) / seconds)
     return [tuple(rate) for rate in rates]
 
@@ -97,7 +97,7 @@ def at_widths(case: Case, widths: Iterable[int], mesh: Mesh, say: Say) -> list[R
 def usual_widths(case: Case, mesh: Mesh) -> tuple[int, list[int]]:
     """Returns the default width, and five widths around it."""
     platform = mesh.devices.flat[0].platform
-    shared = replicated(case.shared, mesh)
+    shared = replicated(case.shared, mesh)[0]
     default = default_width(member_cost(case.member, shared, product(case.axes)), platform, MANY)
     factor = 2 if platform == "cpu" else 4
     least = max(1, default // factor**2)
@@ -111,14 +111,14 @@ def by_tiles_at_once(run: Run) -> list[Run]:
     return [run._replace(lanes=n, label=f"{n} at once") for n in (1, run.lanes)]
 
 
-def by_devices(run: Run, say: Say) -> list[Run]:
+def by_devices(run: Run) -> list[Run]:
     """Returns the run on one device, and as it is, where there are several."""
-    mesh = run.program.mesh
-    if mesh.size == 1:
+    size = run.program.mesh.size
+    if size == 1:
         return []
-    alone = jax.make_mesh((1,), (AXIS,), (AxisType.Auto,), devices=mesh.devices.flat[:1])
-    first = _compiled(run.case, run.program.width, alone, say)
-    return [first._replace(label="1"), run._replace(label=str(mesh.size))]
+    alone = _on_one(run.program, 0)
+    first = run._replace(program=alone, shared=run.shared[:1], lanes=num_lanes(alone.mesh))
+    return [first._replace(label="1"), run._replace(label=str(size))]
 
 
 def by_precision(run: Run, say: Say) -> list[Run]:
@@ -164,18 +164,28 @@ def _compiled(case: Case, width: int, mesh: Mesh, say: Say) -> Run:
 
 
 def _run_tiles(run: Run, num_tiles: int) -> None:
-    for _ in side_by_side([partial(_run_tile, run)] * num_tiles, run.lanes):
+    tile = spread(partial(_run_tile, run), run.program.mesh.size, run.lanes)
+    for _ in side_by_side([tile] * num_tiles, run.lanes):
         pass
 
 
-def _run_tile(run: Run) -> PyTree:
+def _run_tile(run: Run, device: int = 0) -> PyTree:
     """Runs a tile whose members go through the axes, again and again if they are few."""
     cells = product(run.case.axes)
-    slots = np.arange(run.program.mesh.size * run.program.width)
+    slots = np.arange(run.program.width)
     tile = jax.tree.map(lambda x: x[slots % len(x)], cells)
     if isinstance(run.program.member, Member):
-        return to_host(execute(run.program, run.shared, tile)[1])
-    return run_tile(run.program, "whole", run.shared, 0, None, tile)
+        alone = _on_one(run.program, device)
+        return to_host(execute(alone, run.shared[device : device + 1], tile)[1])
+    return run_tile(run.program, "whole", run.shared, 0, None, tile, device)
+
+
+def _on_one(program: Program, device: int) -> Program:
+    """Returns a program of one device of its mesh."""
+    one = slice(device, device + 1)
+    mesh = Mesh(program.mesh.devices[one], program.mesh.axis_names)
+    stages = {name: compiled[one] for name, compiled in program.stages.items()}
+    return program._replace(mesh=mesh, stages=stages)
 
 
 def _same(results: PyTree, expected: PyTree) -> bool:

@@ -27,12 +27,12 @@ MEMORY_SHARE = 0.8  # of a device's memory that tiles may take together
 def num_lanes(mesh: Mesh) -> int:
     """Returns how many tiles are in flight at once.
 
-    On a CPU as many as fill the cores, each in a thread; on an accelerator two, so that it does
-    not wait while results are fetched.
+    On a CPU as many as fill the cores, each in a thread; on accelerators two for each, so that
+    none waits while results are fetched.
     """
     if mesh.devices.flat[0].platform != "cpu":
-        return 2
-    return max(1, num_cores() // mesh.size)
+        return 2 * mesh.size
+    return max(num_cores(), mesh.size)
 
 
 def default_width(cost: Cost, platform: str, num_members: int) -> int:
@@ -41,13 +41,13 @@ def default_width(cost: Cost, platform: str, num_members: int) -> int:
     On a CPU narrow tiles are fastest: 1 where the step is recurrent, where a loop ends at a
     condition (a wider tile would go on until its last member stops), or where it has more than
     20 MFLOP; the less it does the wider, up to 64. An accelerator is filled by width alone. No
-    tile is wider than the members that one device gets, and only a kind whose width is 1 gets 1,
+    tile is wider than the members that one lane gets, and only a kind whose width is 1 gets 1,
     whose last bits may differ from those of all other widths.
 
     Args:
       cost: Of one member.
       platform: "cpu" or another.
-      num_members: Members that one lane of one device will run.
+      num_members: Members that one lane will run.
     """
     enough = max(2, 1 << (num_members - 1).bit_length())
     if platform != "cpu":
@@ -72,7 +72,7 @@ def resolve(
 
     Args:
       member: See `dj.population`.
-      shared: On the devices of `mesh`.
+      shared: Once for each device of `mesh`.
       cells: On the host.
       width: A number, "auto" or `None`; see `dj.population`.
       mesh: Devices.
@@ -83,13 +83,13 @@ def resolve(
     """
     checked_width(width)
     num_members = len(jax.tree.leaves(cells)[0])
-    share = -(-num_members // (num_lanes(mesh) * mesh.size * jax.process_count()))
+    share = -(-num_members // (num_lanes(mesh) * jax.process_count()))
     platform = mesh.devices.flat[0].platform
     if platform == "cpu" and isinstance(member, Member) and member.finished is not None:
         share = -(-share // TILES_OF_A_LANE)  # few slots are empty while members leave
     if isinstance(width, int | np.integer):
         return fitting(member, shared, cells, int(width), mesh, note)
-    default = default_width(member_cost(member, shared, cells), platform, share)
+    default = default_width(member_cost(member, shared[0], cells), platform, share)
     if width is None:
         return fitting(member, shared, cells, default, mesh, note)
     widest = max(1, 1 << (share - 1).bit_length())
@@ -136,12 +136,12 @@ def fitting(
     """Compiles at `width`, or at the widest half of it whose tiles fit the memory together."""
     lanes = num_lanes(mesh)
     budget = MEMORY_SHARE * machine.memory(mesh.devices.flat[0])
-    if mesh.devices.flat[0].platform == "cpu":
-        lanes *= mesh.size  # devices of one memory
+    if mesh.devices.flat[0].platform != "cpu":
+        lanes //= mesh.size  # of one device, as each has a memory of its own
     try:
         program = compile_program(member, shared, cells, width=width, mesh=mesh)
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error) or width == 1:
+        if not machine.is_full(error) or width == 1:
             raise
         need = "more"  # some backends refuse to compile what cannot fit
     else:
@@ -164,7 +164,7 @@ def _tile_seconds(programs: list[Program], shared: tuple, cells: dict[str, Any])
     """Times one tile of each, or one round of it; short ones three times in turn, the least."""
 
     def prepared(program):
-        first = jax.tree.map(lambda x: x[: program.mesh.size * program.width], cells)
+        first = jax.tree.map(lambda x: x[: program.width], cells)
         if not isinstance(program.member, Member):
             return partial(run_tile, program, "whole", shared, 0, None, first)
         state = run_tile(program, "init", shared, 0, None, first)

@@ -66,9 +66,9 @@ def test_a_finished_member_takes_no_further_round_and_repeats_its_report():
 def test_the_members_that_still_run_close_ranks(monkeypatch):
     sizes = []
 
-    def counted(program, name, shared, number, state, cells):
+    def counted(program, name, shared, number, state, cells, device):
         sizes.append((name, number, len(cells["seed"])))
-        return programs.run_tile(program, name, shared, number, state, cells)
+        return programs.run_tile(program, name, shared, number, state, cells, device)
 
     monkeypatch.setattr(populations, "run_tile", counted)
     run(counter(lambda state: state["count"] >= state["seed"].astype(jnp.int32)), width=2)
@@ -360,8 +360,8 @@ def test_rounds_without_patience_give_the_history_of_run():
 def test_nearly_all_work_of_a_population_with_early_stopping_is_useful(monkeypatch, form):
     computed = []
 
-    def counted(program, name, shared, number, state, cells):
-        found = programs.run_tile(program, name, shared, number, state, cells)
+    def counted(program, name, *inputs):
+        found = programs.run_tile(program, name, *inputs)
         if name == "advance":
             computed.append(program.width)  # a padded slot computes too
         if name == "whole":  # under vmap all members of a tile go on until the last one stops
