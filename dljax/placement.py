@@ -49,7 +49,7 @@ def replicated(shared: tuple, mesh: Mesh) -> tuple[tuple, ...]:
         if not isinstance(leaf, ARRAYS) or _is_text(leaf):
             raise ValueError(
                 "shared must hold arrays and numbers (of pandas, what to_numpy() gives), "
-                f"got {type(leaf).__name__}."
+                f"got {type(leaf).__name__}{f' of {leaf.dtype}' if _is_text(leaf) else ''}."
             )
     return tuple(jax.device_put(shared, device) for device in mesh.devices.flat)
 

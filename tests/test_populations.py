@@ -4,17 +4,19 @@ import gc
 import threading
 import time
 import weakref
+from functools import lru_cache
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 import small
 
 import dljax as dj
 from dljax import machine, placement, populations, programs, widths
-from dljax.lanes import side_by_side
+from dljax.lanes import side_by_side, spread
 
 SEEDS = {"seed": np.arange(5, dtype=np.uint32)}
 
@@ -159,6 +161,78 @@ def test_a_backend_that_refuses_to_compile_what_does_not_fit_is_given_half(monke
     assert run(plain, width=8)["value"].tolist() == [100, 101, 102, 103, 104]
 
 
+def devices_of(num_devices):
+    return jax.sharding.Mesh(np.array(jax.devices()[:num_devices]), ("members",))
+
+
+@pytest.mark.parametrize("member", [plain, counter()], ids=["at once", "in rounds"])
+def test_every_device_runs_tiles_and_results_come_in_order(monkeypatch, member):
+    ran = []
+
+    def slow_first(program, name, shared, number, state, cells, device):
+        ran.append(device)
+        time.sleep(0.05 if device == 0 else 0.01)
+        return programs.run_tile(program, name, shared, number, state, cells, device)
+
+    cells = {"seed": np.arange(13, dtype=np.uint32)}
+    expected = run(member, cells, width=2)
+    monkeypatch.setattr(populations, "run_tile", slow_first)
+    chex.assert_trees_all_equal(run(member, cells, width=2, mesh=devices_of(4)), expected)
+    assert set(ran) == {0, 1, 2, 3}
+
+
+def test_calls_at_once_are_spread_evenly_over_devices():
+    meet, found = threading.Barrier(5, timeout=60), []
+
+    def where(device):
+        meet.wait()
+        found.append(device)
+
+    list(side_by_side([spread(where, num_devices=2, lanes=5)] * 5, 5))
+    assert sorted(found) == [0, 0, 0, 1, 1]
+
+
+def test_a_second_program_of_a_member_is_the_first_one_on_every_device():
+    mesh = devices_of(2)
+    shared = placement.replicated((jnp.float32(1),), mesh)
+    assert [x.devices() for (x,) in shared] == [{d} for d in mesh.devices]
+    member = counter()
+    first, again = (
+        programs.compile_program(member, shared, SEEDS, width=2, mesh=mesh) for _ in range(2)
+    )
+    for name in programs.ROUNDS:
+        executables = [one.runtime_executable() for one in first.stages[name]]
+        assert len(set(map(id, executables))) == 2
+        for stage, executable in zip(again.stages[name], executables, strict=True):
+            assert stage.runtime_executable() is executable
+
+
+@pytest.mark.parametrize("member", [plain, counter()], ids=["at once", "in rounds"])
+def test_a_member_is_let_go_once_others_took_its_place(monkeypatch, member):
+    kept = lru_cache(maxsize=3)(programs._jitted.__wrapped__)
+    monkeypatch.setattr(programs, "_jitted", kept)
+
+    class Data:
+        """What a member closes over."""
+
+    def study_of_its_own():
+        data = Data()
+        held.append(weakref.ref(data))
+
+        def closing(stage):
+            return lambda *inputs, seed: (data, stage(*inputs, seed=seed))[1]
+
+        own = closing(member) if callable(member) else member._replace(init=closing(member.init))
+        run(own)
+
+    held = []
+    for _ in range(2):
+        study_of_its_own()
+    run(counter())
+    gc.collect()
+    assert [data() for data in held] == [None, None]
+
+
 def test_a_mesh_of_other_axes_is_refused():
     types = (jax.sharding.AxisType.Auto,) * 2
     mesh = jax.make_mesh((2, 2), ("members", "model"), axis_types=types)
@@ -220,6 +294,72 @@ def test_a_tile_that_ran_out_of_memory_is_let_go_before_the_next_begins(monkeypa
     finally:
         gc.enable()
     assert held[1:] == [None]
+
+
+def test_without_memory_all_begins_anew_when_what_was_begun_has_ended(monkeypatch):
+    """Else the new tiles would find the memory of the old ones taken."""
+    begun, told = threading.Event(), []
+
+    def full(program, name, shared, number, state, cells, device):
+        if program.width > 2 and cells["seed"][0] > 0:
+            begun.wait(60)
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        told.append(("begins", program.width))
+        if program.width > 2:
+            begun.set()
+            time.sleep(0.3)
+        found = programs.run_tile(program, name, shared, number, state, cells, device)
+        told.append(("ends", program.width))
+        return found
+
+    monkeypatch.setattr(populations, "run_tile", full)
+    monkeypatch.setattr(populations, "num_lanes", lambda mesh: 2)
+    cells = {"seed": np.arange(8, dtype=np.uint32)}
+    assert run(plain, cells, width=4)["value"].tolist() == list(range(100, 108))
+    assert told[:3] == [("begins", 4), ("ends", 4), ("begins", 2)]
+
+
+def test_other_errors_wait_for_nothing():
+    begun, over = threading.Event(), threading.Event()
+
+    def fails():
+        begun.wait(60)
+        raise ZeroDivisionError
+
+    def waits():
+        begun.set()
+        over.wait(60)
+
+    with pytest.raises(ZeroDivisionError):
+        list(side_by_side([waits, fails], 2, settle=machine.is_full))
+    over.set()
+
+
+@pytest.mark.parametrize(
+    ("shared", "message"),
+    [
+        ([1.0], "shared must be a tuple of trees, got list"),
+        (1.0, "shared must be a tuple of trees, got float"),
+        (({"x": pd.DataFrame({"a": [1.0]})},), "must hold arrays and numbers .* got DataFrame"),
+        ((pd.Series([1.0]),), r"of pandas, what to_numpy\(\) gives\), got Series"),
+        ((np.array(["a"]),), "shared must hold arrays and numbers .* got ndarray of <U1"),
+        (("a",), "shared must hold arrays and numbers .* got str"),
+    ],
+)
+def test_what_no_device_takes_is_refused(shared, message):
+    with pytest.raises(ValueError, match=message):
+        dj.population(plain)(shared, SEEDS)
+
+
+def test_whole_numbers_that_would_wrap_are_refused():
+    member = lambda *, n: n  # noqa: E731
+    message = "cells of whole numbers must fit int32 unless jax_enable_x64 is set, got 1 to 1099"
+    with pytest.raises(ValueError, match=message):
+        dj.population(member)((), {"n": np.array([1, 2**40 + 1])})
+    with pytest.raises(ValueError, match="must fit uint32"):
+        dj.population(member)((), {"n": np.array([2**32], np.uint64)})
+    with jax.enable_x64(True):
+        assert dj.population(member)((), {"n": np.array([2**40 + 1])}).tolist() == [2**40 + 1]
 
 
 @pytest.mark.parametrize("seeds", [{"a": np.arange(3), "b": np.arange(4)}, {"a": [1, 2]}, {}])

@@ -127,6 +127,13 @@ def test_large_seeds_reach_the_member_as_they_are():
     assert study.results.tolist() == [0, 2**32 - 1]
 
 
+def test_an_axis_in_bfloat16_is_seen_in_float32():
+    rates = jnp.array([0.5, 0.1], jnp.bfloat16)
+    found = dj.study(lambda *, rate: rate, axes={"rate": rates}).results
+    assert found.dtype == np.float32
+    assert found.tolist() == rates.astype(jnp.float32).tolist()
+
+
 def test_progress_tells_the_stage_and_the_members_done():
     told = []
     dj.study(
@@ -229,6 +236,10 @@ def test_the_check_runs_first():
         ({"rate": [0.1, float("nan")]}, "axis 'rate' must be finite, got nan"),
         ({"rate": [1.0, 1e300]}, r"axis 'rate' must be finite, got 1e\+300 as float32"),
         ({"rate": ["fast"]}, "axis 'rate' must hold numbers"),
+        ({"seed": [0.0, 1.0]}, "axis 'seed' must hold whole numbers, got float64"),
+        ({"seed": [True]}, "axis 'seed' must hold whole numbers, got bool"),
+        ({"rate": [[1, 2], [3]]}, r"axis 'rate' must be a list .* got \[\[1, 2\], \[3\]\]"),
+        ({"n": [2**40 + 1]}, r"axis 'n' must be in \[-2147483648, 2147483648\), got 1099511627777"),
         ({"point": {"a": [1.0], "b": [1.0, 2.0]}}, "tree of lists of one length"),
     ],
 )
