@@ -8,13 +8,14 @@ from dljax.halving import successive_halving
 from dljax.hosts import join
 from dljax.keys import stream
 from dljax.models import Model, flat_lecun, linen_model, nnx_model
+from dljax.named import Study
 from dljax.populations import population
 from dljax.problems import Problem, Target
 from dljax.range_test import learning_rate_range
 from dljax.splits import Rows, Split, bootstrap, holdout, kfold
 from dljax.startup import configure
 from dljax.stopping import run_in_rounds, run_until
-from dljax.studies import Study, study
+from dljax.studies import study
 from dljax.tasks import Task, augmented, supervised
 from dljax.throughput import Throughput, bench
 from dljax.training import Trainer, TrainState, run, trainer

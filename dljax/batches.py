@@ -1,4 +1,4 @@
-"""Which rows a step sees, and how a part of the data is averaged over."""
+"""Which rows a step sees, how slots are gone through, and how a part of the data is averaged."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from dljax import trees
+from dljax.costs import ONCE
 from dljax.errors import require
 from dljax.keys import stream
 from dljax.splits import Rows, Split, all_rows, random_order
-from dljax.types import Batch, Data, Metrics
+from dljax.types import Batch, Data, Metrics, PyTree
 
 EVAL_ROWS = 512  # rows evaluated at a time: memory, against the overhead of the loop
 
@@ -22,6 +24,7 @@ class Batches(NamedTuple):
     Attributes:
       example: `example(key) -> batch`, which shows the shapes.
       draw: `draw(state, num_slots)`, what the next slots consume, leading axis [num_slots].
+      idle: `idle(rows) -> bool[num_slots]`, which slots have no real row; `None`: none.
       fetch: `fetch(rows) -> (batch, weight f32[B], mask f32[B])`, of one slot; weight and mask
         are `None` where every row counts alike.
       average: `average(key, measure) -> {f"{part}_{name}": float[]}`, the weighted mean of
@@ -30,6 +33,7 @@ class Batches(NamedTuple):
 
     example: Callable[[jax.Array], Batch]
     draw: Callable[[Any, int], Any]
+    idle: Callable[[Any], jax.Array] | None
     fetch: Callable[[Any], tuple[Batch, jax.Array | None, jax.Array | None]]
     average: Callable[[jax.Array, Callable[[Batch], Metrics]], Metrics]
 
@@ -64,6 +68,7 @@ def batches(
     return Batches(
         example=lambda key: trees.take_rows(data, split.train.index[:1]),
         draw=_batch_order(split.train, batch_size, order, remainder),
+        idle=lambda positions: (positions >= split.train.count).all(axis=1),
         fetch=lambda positions: _fetch(data, split.train, positions),
         average=lambda key, measure: _average(data, present, measure),
     )
@@ -105,6 +110,70 @@ def _batch_order(rows: Rows, batch_size: int, order: str, remainder: str) -> Cal
         return jax.vmap(one_slot)(state.slot + jnp.arange(num_slots))
 
     return with_replacement if order == "replacement" else by_epochs
+
+
+def go_through(
+    step: Callable[[PyTree, PyTree], tuple[PyTree, jax.Array]],
+    learnt: PyTree,
+    slots: PyTree,
+    *,
+    idle: jax.Array,
+    alive: jax.Array,
+) -> tuple[PyTree, jax.Array]:
+    """Steps through slots up to the first that is not sound.
+
+    A choice between the old and the new state in every step would copy both. So the first pass
+    goes on after a step that is not sound; where a member had one, all go through the slots again
+    and it holds still from there. Both passes run one compiled loop, in which only the slots where
+    some member holds still cost a choice: no member's bits depend on what happens to another.
+
+    Args:
+      step: `step(learnt, slot) -> (learnt, sound)`, bool[].
+      learnt: Where to begin.
+      slots: What the steps consume, leading axis [num_slots].
+      idle: Slots that are no step, bool[num_slots].
+      alive: Whether to go anywhere at all, bool[].
+
+    Returns:
+      Where the sound steps led, and the number of slots before the first that is not sound,
+      int32[], `num_slots` where all are.
+    """
+    num_slots = idle.size
+    number = jnp.arange(num_slots, dtype=jnp.int32)
+
+    def one_slot(carry, inputs):
+        slot, held_before, any_held = inputs
+        # what is kept matters of members alone that hold still in this slot
+        hold = lambda new, kept: (trees.where(held_before, kept, new),) * 2  # noqa: E731
+        learnt, kept = jax.lax.cond(any_held, hold, lambda *both: both, *carry)
+        learnt, sound = step(learnt, slot)
+        return (learnt, kept), sound
+
+    def one_pass(held):
+        held_before = jnp.roll(held, 1).at[0].set(False)
+        inputs = (slots, held_before, _any_member(held | held_before))
+        (new, kept), sound = jax.lax.scan(one_slot, (learnt, learnt), inputs)
+        taken = jnp.where(sound | idle, num_slots, number).min()
+        return trees.where(alive, trees.where(held[-1], kept, new), learnt), taken
+
+    def maybe_pass(end, again):
+        held = idle | (alive & (number >= end[1]))
+        needed = ~again | _any_member(alive & (end[1] < num_slots))
+        return jax.lax.cond(needed, lambda: one_pass(held), lambda: end), None
+
+    start = learnt, checkpoint_name(jnp.full_like(number[0], num_slots), ONCE)
+    return jax.lax.scan(maybe_pass, start, jnp.array([False, True]))[0]
+
+
+@jax.custom_batching.custom_vmap
+def _any_member(x: jax.Array) -> jax.Array:
+    """Says of each place whether it is true for any member under `vmap`: the same for all."""
+    return x
+
+
+@_any_member.def_vmap
+def _any_of_batch(axis_size, in_batched, x):
+    return _any_member(x.any(axis=0)), False
 
 
 def _fetch(data: Data, rows: Rows, positions: jax.Array) -> tuple[Batch, jax.Array, jax.Array]:
@@ -168,4 +237,4 @@ def _drawn_batches(draw_batch: Callable[[jax.Array], Batch], parts: list[str]) -
             for name, value in measure(draw_batch(stream(key, part))).items()
         }
 
-    return Batches(draw_batch, draw, lambda key: (draw_batch(key), None, None), average)
+    return Batches(draw_batch, draw, None, lambda key: (draw_batch(key), None, None), average)

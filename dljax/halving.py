@@ -7,7 +7,8 @@ import numpy as np
 
 from dljax.axes import checked_axes, length
 from dljax.errors import require_whole, unknown
-from dljax.studies import Study, study
+from dljax.named import Study
+from dljax.studies import study
 from dljax.types import Member, PyTree
 
 

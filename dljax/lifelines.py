@@ -26,7 +26,7 @@ from dljax.addresses import first_line
 
 FAILED, INTERRUPTED = 1, 130
 FINE, FULL = 0, 1  # words of a meeting
-WORD, LEFT, ENDED = b"w", b"l", b"e"  # kinds of messages
+WORD, LEFT, ENDED, BLOCK = b"w", b"l", b"e", b"b"  # kinds of messages
 GRACE = 1.0  # seconds that the others get to end before process 0, without which jax aborts them
 
 
@@ -48,6 +48,28 @@ def meet(word: int) -> list[int]:
     return words
 
 
+def from_first(content: bytes) -> bytes:
+    """Returns, in all processes, the bytes of process 0; all must call it, in one order."""
+    if jax.process_count() == 1:
+        return content
+    open_all()
+    if jax.process_index() > 0:
+        return _heard(0)
+    for i in _lines:
+        _send(i, WORD + content)
+    return content
+
+
+def send_to_first(content: bytes) -> None:
+    """Sends a block of results to process 0, which takes it as it comes; see `on_block`."""
+    _send(0, BLOCK + content)
+
+
+def on_block(take: Callable[[bytes], None]) -> None:
+    """Says what process 0 does with the blocks that others send, in the thread that listens."""
+    _takers[:] = [take]
+
+
 def give_up(code: int, reason: str) -> None:
     """Ends this process and, with the reason, all others; does nothing where there are none."""
     if _lines:
@@ -63,6 +85,7 @@ class _Line(NamedTuple):
 
 
 _lines: dict[int, _Line] = {}  # of this process, by the other's number; jax's own are as global
+_takers: list[Callable[[bytes], None]] = []  # of blocks, at most one
 _ending = threading.Lock()
 
 
@@ -105,6 +128,9 @@ def _listen() -> None:
             kind, rest = message[:1], message[1:]
             if kind == ENDED:
                 _end(rest[0], rest[1:].decode())
+            if kind == BLOCK:
+                _takers[0](rest)
+                continue
             if kind == LEFT:
                 del numbers[wire]
             _lines[i].words.put(rest if kind == WORD else None)

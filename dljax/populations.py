@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -18,6 +18,39 @@ from dljax.types import Member, PyTree
 from dljax.widths import agreed, checked_width, fitting, num_lanes, resolve
 
 Survive = Callable[[int, PyTree, np.ndarray], np.ndarray]  # see `execute`
+
+
+class Rounds(NamedTuple):
+    """Where members in rounds are, leaves [P, ...] on the host.
+
+    Attributes:
+      state: Of each member.
+      reports: Of the rounds behind them, leaves [P, rounds, ...].
+      going: Which of them take a further round, bool[P].
+    """
+
+    state: PyTree
+    reports: PyTree
+    going: np.ndarray
+
+
+class Keep(Protocol):
+    """Who stores members as they finish, such as a run folder.
+
+    Attributes:
+      begun: Rounds that all members have behind them, and where they are; `None` begins.
+    """
+
+    begun: tuple[int, Rounds] | None
+
+    def results(self, places: np.ndarray, results: PyTree) -> None:
+        """Takes the results of some members of this process, which are at `places`, int[n]."""
+
+    def rounds(self, number: int, rounds: Rounds) -> None:
+        """Takes where all members are after `number` rounds."""
+
+    def restart(self, width: int) -> None:
+        """Hears that all members begin anew at another width."""
 
 
 def population(
@@ -71,6 +104,7 @@ def execute(
     survive: Survive | None = None,
     done: Callable[[float], None] = lambda members: None,
     note: Callable[[str], None] = lambda line: None,
+    keep: Keep | None = None,
 ) -> tuple[Program, PyTree]:
     """Runs every member of a compiled program.
 
@@ -85,6 +119,7 @@ def execute(
         may go on, from the reports of all, leaves [P, ...], and bool[P], which still run.
       done: Is told the members' worth of work each time a tile ends; less than 0 where it is lost.
       note: Is told in a line of a width that was halved.
+      keep: Stores members as they finish.
 
     Returns:
       The program at the width it was run at, and the results, leaves [P, ...], on the host.
@@ -100,7 +135,7 @@ def execute(
 
     try:
         mine = jax.tree.map(lambda x: x[own], cells)
-        mine = run(program, shared, mine, own, num_members, survive, share)
+        mine = run(program, shared, mine, own, num_members, survive, share, keep)
         return program, to_device(gathered(mine, num_members))
     except OutOfMemory:
         if program.width == 1:
@@ -110,20 +145,28 @@ def execute(
     half = program.width // 2
     note(f"out of memory at width {program.width}: all members begin anew at {half}")
     program = fitting(program.member, shared, cells, half, program.mesh, note)
-    return execute(program, shared, cells, survive=survive, done=done, note=note)
+    if keep is not None:
+        keep.restart(program.width)
+    return execute(program, shared, cells, survive=survive, done=done, note=note, keep=keep)
 
 
-def _at_once(program, shared, cells, own, num_members, survive, done) -> PyTree:
-    return _sweep(program, "whole", shared, 0, None, cells, done)
+def _at_once(program, shared, cells, own, num_members, survive, done, keep) -> PyTree:
+    return _sweep(program, "whole", shared, 0, None, cells, done, _tiles(keep, own))
 
 
-def _in_rounds(program, shared, cells, own, num_members, survive, done) -> PyTree:
+def _in_rounds(program, shared, cells, own, num_members, survive, done, keep) -> PyTree:
     """Runs rounds; members that have finished leave, and the others close ranks."""
     num_rounds = program.member.num_rounds
     share = lambda members: done(members / num_rounds)  # noqa: E731
-    state = _sweep(program, "init", shared, 0, None, cells)
-    going, rows = np.ones(len(own), bool), []
-    for number in range(num_rounds):
+    if begun := keep and keep.begun:
+        state, reports, going = jax.tree.map(lambda x: x[own], begun[1])
+        rows = [jax.tree.map(lambda x, r=r: x[:, r], reports) for r in range(begun[0])]
+        share(len(own) * len(rows))
+    else:
+        state = _sweep(program, "init", shared, 0, None, cells)
+        going, rows = np.ones(len(own), bool), []
+    anyone = True  # of all processes
+    for number in range(len(rows), num_rounds):
         share(np.sum(~going))
         if going.any():
             inputs = jax.tree.map(lambda x, g=going: x[g], (state, cells))
@@ -136,8 +179,12 @@ def _in_rounds(program, shared, cells, own, num_members, survive, done) -> PyTre
         if survive is not None:
             everyone = jax.tree.map(np.copy, gathered((rows[-1], going), num_members))
             going &= _survivors(survive(number, *to_device(everyone)), num_members)[own]
-    reports = jax.tree.map(lambda *x: np.stack(x, axis=1), *rows)
-    return _sweep(program, "result", shared, 0, (state, reports), cells)
+        if keep is not None and anyone:
+            everyone = gathered(Rounds(state, _stacked(rows), going), num_members)
+            keep.rounds(number + 1, everyone)
+            anyone = everyone.going.any()
+    inputs = (state, _stacked(rows))
+    return _sweep(program, "result", shared, 0, inputs, cells, keep=_tiles(keep, own))
 
 
 def _sweep(
@@ -148,6 +195,7 @@ def _sweep(
     state: PyTree,
     cells: dict[str, Any],
     done: Callable[[float], None] = lambda members: None,
+    keep: Callable[[slice, PyTree], None] = lambda places, part: None,
 ) -> PyTree:
     """Runs one stage for all members given, tile by tile, in lanes."""
     num_members, width = len(jax.tree.leaves(cells)[0]), program.width
@@ -162,6 +210,7 @@ def _sweep(
     try:
         # without memory: all is begun anew, so what still runs has to have ended
         for part in side_by_side(jobs, lanes, settle=machine.is_full):
+            keep(slice(len(parts) * width, (len(parts) + 1) * width), part)
             done(min(width, num_members - len(parts) * width))
             parts.append(part)
     except jax.errors.JaxRuntimeError as error:
@@ -196,6 +245,14 @@ def _survivors(chosen: Any, num_members: int) -> np.ndarray:
             f"survive must return bool[{num_members}], got {chosen.dtype}{list(chosen.shape)}."
         )
     return chosen
+
+
+def _tiles(keep: Keep | None, own: np.ndarray) -> Callable[[slice, PyTree], None]:
+    return lambda places, part: keep and keep.results(own[places], part)
+
+
+def _stacked(rows: list[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *x: np.stack(x, axis=1), *rows)
 
 
 def _replaced(old: PyTree, rows: np.ndarray, new: PyTree) -> PyTree:

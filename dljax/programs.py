@@ -44,6 +44,19 @@ class Program(NamedTuple):
     cost: Cost
     memory: int
 
+    def out_info(self, name: str) -> PyTree:
+        """Returns the shapes and types of what stage `name` returns, [W, ...]."""
+        return self.stages[name][0].out_info
+
+
+def jaxprs(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> dict[str, Any]:
+    """Returns the jaxpr of each stage of one member: all that it computes."""
+    states = _states(member, shared, cells)
+    return {
+        name: _traced(name, member, shared, states[name], cells).jaxpr
+        for name in _stage_names(member)
+    }
+
 
 def member_cost(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> Cost:
     """Counts what one member costs, without compiling."""

@@ -1,101 +1,28 @@
 """Named axes in, named results out."""
 
 import itertools
+import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 from jax.sharding import Mesh
 
 from dljax.axes import checked_axes, checked_static, length, product
-from dljax.errors import unknown
+from dljax.folders import Part, opened, write
 from dljax.lanes import num_cores, side_by_side
+from dljax.named import Study
 from dljax.placement import checked_mesh, replicated
-from dljax.plans import Plan, planned, watched
+from dljax.plans import planned, watched
 from dljax.populations import Survive, execute
-from dljax.programs import ROUNDS, Program
+from dljax.programs import ROUNDS, Program, jaxprs
+from dljax.store.fingerprints import of_jaxprs
+from dljax.store.resuming import resumed
 from dljax.types import Member, PyTree
 from dljax.widths import agreed, checked_width, resolve
-
-
-class Study(NamedTuple):
-    """Results of all members, by name.
-
-    Attributes:
-      axes: Name and values of each axis, in order: an array [n], a tuple of labels, or a tree of
-        arrays [n] that vary together.
-      results: What the members returned; leaves [*lengths of the axes, ...], on the host.
-      plan: What the whole study was run on, its widths included.
-    """
-
-    axes: dict[str, Any]
-    results: PyTree
-    plan: Plan | None = None
-
-    def at(self, **positions: int | slice | list[int]) -> "Study":
-        """Picks positions along axes; an integer drops its axis."""
-        axes, results = dict(self.axes), self.results
-        for name, position in positions.items():
-            dim = self._dim(axes, name)
-            results = jax.tree.map(
-                lambda x, d=dim, p=position: x[(slice(None),) * d + (p,)], results
-            )
-            if np.ndim(position) == 0 and not isinstance(position, slice):
-                del axes[name]
-            else:
-                axes[name] = _pick(axes[name], position)
-        return Study(axes, results, self.plan)
-
-    def select(self, **values: Any) -> "Study":
-        """Picks values along axes, floats to a relative 1e-6; a single value drops its axis."""
-        positions = {}
-        for name, value in values.items():
-            axis = self.axes[name] if self._dim(self.axes, name) >= 0 else None
-            several = isinstance(value, list | tuple | np.ndarray)
-            found = [_position(name, axis, one) for one in (value if several else [value])]
-            positions[name] = found if several else found[0]
-        return self.at(**positions)
-
-    def mean(self, *names: str) -> "Study":
-        """Averages over axes; a NaN of one member is a NaN of the mean."""
-        dims = tuple(self._dim(self.axes, name) for name in names)
-        axes = {name: values for name, values in self.axes.items() if name not in names}
-        return Study(axes, jax.tree.map(lambda x: np.mean(x, axis=dims), self.results), self.plan)
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """Returns one row a cell, or one an evaluation where results have an axis of their own.
-
-        Results must be a dict of arrays [*axes] or [*axes, E] with one E; the position along E is
-        the column "evaluation".
-        """
-        lengths = [length(values) for values in self.axes.values()]
-        extra = {x.shape[len(lengths) :] for x in self.results.values()} - {()}
-        if len(extra) > 1 or any(len(shape) > 1 for shape in extra):
-            raise ValueError(
-                f"results must have at most one further axis, got shapes {sorted(extra)}."
-            )
-        shape = (*lengths, *(extra.pop() if extra else (1,)))
-        where = np.indices(shape).reshape(len(shape), -1)
-        columns = {}
-        for (name, values), index in zip(self.axes.items(), where, strict=False):
-            for column, leaf in _columns(name, values).items():
-                columns[column] = np.asarray(leaf)[index]
-        if shape[len(lengths) :] != (1,):
-            columns["evaluation"] = where[-1]
-        for name, x in self.results.items():
-            x = x if x.ndim == len(shape) else x[..., None]
-            columns[name] = np.broadcast_to(x, shape).ravel()
-        return pd.DataFrame(columns)
-
-    @staticmethod
-    def _dim(axes: dict[str, Any], name: str) -> int:
-        if name not in axes:
-            raise unknown("axis", name, axes)
-        return list(axes).index(name)
 
 
 def study(
@@ -105,6 +32,7 @@ def study(
     static: Mapping[str, Mapping[str, Any]] | None = None,
     width: int | str | None = None,
     mesh: Mesh | None = None,
+    out: str | os.PathLike | Part | None = None,
     check: Callable[..., None] | None = None,
     survive: Survive | None = None,
     progress: bool | Callable[[str, float, int], None] = True,
@@ -126,6 +54,9 @@ def study(
       width: Members of a tile on one device: a number, "auto" or `None`; see `dj.population`.
         Where it is not a number, each program has its own.
       mesh: Devices, see `dj.population`.
+      out: A run folder. Members are stored in it as they finish, and the same study in the same
+        folder again runs only those that are not, to the same bits; values may be added to axes.
+        `dj.load` reads it, `dljax verify` checks it.
       check: Called as `check(*shared)` before anything compiles; `dj.check` is one.
       survive: Of a member in rounds, called after each round of each program as
         `survive(round, reports, going) -> bool[P]`: which members may go on, from the reports of
@@ -139,8 +70,10 @@ def study(
 
     Raises:
       ValueError: If an axis is empty, not finite or holds a value twice, a seed or the width is
-        out of range, not one member fits the memory, or programs return results of different
-        shapes.
+        out of range, not one member fits the memory, programs return results of different
+        shapes, or the folder holds another study; the message names what differs.
+      DataError: If the folder's declaration is damaged; blocks of members that are damaged are told
+        and run again.
     """
     if check is not None:
         check(*shared)
@@ -156,13 +89,18 @@ def study(
     }
     cells, where = product(axes), checked_mesh(mesh)
     num_members = len(jax.tree.leaves(cells)[0])
-    with watched(progress, list(programs), num_members) as watch:
+    keeping = opened(out, member, shared, axes, labels, width, survive)
+    with keeping as part, watched(progress, list(programs), num_members) as watch:
         on_devices = replicated(shared, where)
+        sections = {names: part and part.section(names) for names in programs}
+        widths = {
+            names: (section and section.width()) or width for names, section in sections.items()
+        }
 
         def ready(names):
             watch.compiles(names)
             return resolve(
-                programs[names], on_devices, cells, width=width, mesh=where, note=watch.note
+                programs[names], on_devices, cells, width=widths[names], mesh=where, note=watch.note
             )
 
         results, ran = [], {}
@@ -170,17 +108,29 @@ def study(
         for names, program in zip(programs, side_by_side(jobs, num_cores())):
             _check_alike(program, next(iter(ran.values()), program), names)
             program = agreed(program, on_devices, cells, watch.note)
+            run = execute
+            if section := sections[names]:
+                digest = of_jaxprs(jaxprs(programs[names], on_devices[0], cells))
+                section.declare(program, digest)
+                run = partial(resumed, section=section)
             watch.runs(names, program)
             done = partial(watch.done, names)
-            program, result = execute(
-                program, on_devices, cells, survive=survive, done=done, note=watch.note
+            program, result = run(
+                program,
+                shared=on_devices,
+                cells=cells,
+                survive=survive,
+                done=done,
+                note=watch.note,
             )
             watch.ends(names)
             ran[names] = program
             results.append(result)
-    lengths = [len(x) for x in labels.values()] + [length(x) for x in axes.values()]
-    named = jax.tree.map(lambda *x: _stacked(x).reshape(*lengths, *x[0].shape[1:]), *results)
-    return Study({**labels, **axes}, named, planned(ran, num_members))
+        lengths = [len(x) for x in labels.values()] + [length(x) for x in axes.values()]
+        named = jax.tree.map(lambda *x: _stacked(x).reshape(*lengths, *x[0].shape[1:]), *results)
+        study = Study({**labels, **axes}, named, planned(ran, num_members))
+        write(part, study)
+    return study
 
 
 def _bound(member: Callable | Member, values: dict[str, Any]) -> Callable | Member:
@@ -209,7 +159,7 @@ def _same_partial(function: Callable, values: tuple) -> Callable:
 def _check_alike(program: Program, first: Program, names: tuple[str, ...]) -> None:
     """Raises unless a program's results have the shapes of the first one's, before it runs."""
     shapes = [
-        jax.tree.map(lambda x: (x.shape[1:], x.dtype), list(p.stages.values())[-1][0].out_info)
+        jax.tree.map(lambda x: (x.shape[1:], x.dtype), p.out_info(list(p.stages)[-1]))
         for p in (program, first)
     ]
     if jax.tree.flatten(shapes[0]) != jax.tree.flatten(shapes[1]):
@@ -221,31 +171,3 @@ def _check_alike(program: Program, first: Program, names: tuple[str, ...]) -> No
 
 def _stacked(parts: tuple) -> np.ndarray | jax.Array:
     return (np if isinstance(parts[0], np.ndarray) else jnp).concatenate(parts)
-
-
-def _pick(values: Any, position: Any) -> Any:
-    if isinstance(values, tuple):
-        return tuple(np.asarray(values, dtype=object)[position])
-    return jax.tree.map(lambda leaf: leaf[position], values)
-
-
-def _columns(name: str, values: Any) -> dict[str, Any]:
-    if isinstance(values, Mapping):
-        return {f"{name}.{key}": leaf for key, leaf in values.items()}
-    return {name: np.asarray(values, dtype=object) if isinstance(values, tuple) else values}
-
-
-def _position(name: str, values: Any, wanted: Any) -> int:
-    if isinstance(values, tuple):
-        if wanted not in values:
-            raise unknown(f"value of axis {name!r}:", str(wanted), map(str, values))
-        return values.index(wanted)
-    wanted_leaves = jax.tree.leaves(wanted)
-    close = [
-        np.isclose(leaf, one, rtol=1e-6, atol=0.0) if leaf.dtype.kind == "f" else leaf == one
-        for leaf, one in zip(jax.tree.leaves(values), wanted_leaves, strict=True)
-    ]
-    found = np.flatnonzero(np.all(close, axis=0))
-    if found.size != 1:
-        raise ValueError(f"axis {name!r} must hold {wanted} once, got {values}.")
-    return int(found[0])

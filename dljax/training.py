@@ -10,7 +10,7 @@ import optax
 from jax.ad_checkpoint import checkpoint_name
 
 from dljax import trees
-from dljax.batches import batches
+from dljax.batches import batches, go_through
 from dljax.costs import PARAMETERS
 from dljax.curvature import Local, extra_args
 from dljax.errors import require
@@ -47,9 +47,11 @@ class Trainer(NamedTuple):
     Attributes:
       init: `init(key) -> TrainState`.
       draw: `draw(state, num_slots) -> rows`, what the next steps consume, leading axis [num_slots].
-      step: `step(state, rows) -> (state, loss)`, one update on one slot.
+      step: `step(state, rows) -> (state, loss)`, one update on one slot that is not idle.
       evaluate: `evaluate(state) -> {name: float[]}`, one row of the history.
       predict: `predict(state, batch) -> outputs`, with the parameters to evaluate.
+      idle: `idle(rows) -> bool[num_slots]`, the slots without real rows, which are no step;
+        `None` where there are none.
     """
 
     init: Callable[[jax.Array], TrainState]
@@ -57,6 +59,7 @@ class Trainer(NamedTuple):
     step: Callable[[TrainState, Any], tuple[TrainState, jax.Array]]
     evaluate: Callable[[TrainState], Metrics]
     predict: Callable[[TrainState, Batch], Any]
+    idle: Callable[[Any], jax.Array] | None = None
 
 
 def trainer(
@@ -139,9 +142,7 @@ def trainer(
             grads, state.opt_state, params, value=loss, grad=grads, **extra_args(local)
         )
         variables = {**variables, "params": optax.apply_updates(params, updates)}
-        new = state._replace(variables=variables, opt_state=opt_state)
-        # a slot without real rows, at the end of a short fold's epoch, is no step
-        return (new if mask is None else trees.where(mask.any(), new, state)), loss
+        return state._replace(variables=variables, opt_state=opt_state), loss
 
     def predict(state: TrainState, batch: Batch) -> Any:
         return task.predict(_eval_variables(state), batch)[0]
@@ -151,7 +152,7 @@ def trainer(
         measure = lambda batch: task.measure(task.predict(variables, batch)[0], batch)  # noqa: E731
         return source.average(state.key, measure)
 
-    return Trainer(init, source.draw, step, evaluate, predict)
+    return Trainer(init, source.draw, step, evaluate, predict, source.idle)
 
 
 def run(
@@ -205,19 +206,22 @@ def _share(batch: Batch, weight: jax.Array | None, mask: jax.Array | None) -> ja
 def advance(fit: Trainer, state: TrainState, num_slots: int) -> TrainState:
     """Takes `num_slots` steps; a member that diverges keeps the state before it for good."""
 
-    def guarded_step(state, rows):
-        new, loss = fit.step(state, rows)
+    def step(learnt, slot_and_rows):
+        slot, rows = slot_and_rows
+        new, loss = fit.step(state._replace(**learnt, slot=slot), rows)
         chex.assert_shape(loss, ())
-        slot = state.slot + 1
-        alive = state.diverged_at < 0
-        finite = jnp.isfinite(loss) & trees.all_finite(new.variables["params"])
-        kept = trees.where(
-            alive & finite, (new.variables, new.opt_state), (state.variables, state.opt_state)
-        )
-        diverged_at = jnp.where(alive & ~finite, slot, state.diverged_at)
-        return TrainState(*kept, state.key, slot, diverged_at), None
+        sound = jnp.isfinite(loss) & trees.all_finite(new.variables["params"])
+        return {"variables": new.variables, "opt_state": new.opt_state}, sound
 
-    return jax.lax.scan(guarded_step, state, fit.draw(state, num_slots))[0]
+    rows = fit.draw(state, num_slots)
+    idle = jnp.zeros(num_slots, bool) if fit.idle is None else fit.idle(rows)
+    alive = state.diverged_at < 0
+    learnt = {"variables": state.variables, "opt_state": state.opt_state}
+    slots_and_rows = state.slot + jnp.arange(num_slots), rows
+    learnt, taken = go_through(step, learnt, slots_and_rows, idle=idle, alive=alive)
+    slot = state.slot + num_slots
+    diverged_at = jnp.where(alive & (taken < num_slots), state.slot + taken + 1, state.diverged_at)
+    return state._replace(**learnt, slot=slot, diverged_at=diverged_at)
 
 
 def history_row(fit: Trainer, state: TrainState) -> Metrics:

@@ -17,8 +17,10 @@ FLOORS = {
     **dict.fromkeys(("tasks", "datasets", "batches", "curvature", "kronecker"), (2, "learning")),
     **dict.fromkeys(("training", "stopping", "problems", "range_test"), (3, "learning")),
     **dict.fromkeys(
-        ("axes", "plans", "studies", "halving", "timings", "throughput"), (3, "populations")
+        ("axes", "plans", "named", "folders", "studies", "halving"), (3, "populations")
     ),
+    **dict.fromkeys(("timings", "throughput"), (3, "populations")),
+    "store": (2, "populations"),
     **dict.fromkeys(("addresses", "options"), (0, "both")),
     "comparison": (4, "both"),
     "contract": (4, "both"),

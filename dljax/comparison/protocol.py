@@ -20,10 +20,11 @@ from dljax.comparison.statistics import Comparison, final_metric, select, summar
 from dljax.errors import require, unknown
 from dljax.keys import stream
 from dljax.lanes import side_by_side
+from dljax.named import Study
 from dljax.placement import checked_mesh
 from dljax.problems import Problem
 from dljax.progress import progress_line
-from dljax.studies import Study, study
+from dljax.studies import study
 from dljax.training import run, trainer
 from dljax.widths import checked_width
 

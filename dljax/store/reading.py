@@ -1,0 +1,127 @@
+"""A run folder as it lies there: read without being opened for writing, and verified."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dljax.errors import DataError
+from dljax.store import declarations, files, manifest
+from dljax.store.blocks import Leaf, plain_tree, restored, unpacked
+from dljax.store.runs import ENVIRONMENT, FOLDERS, content, live
+from dljax.types import PyTree
+
+
+class Stored(NamedTuple):
+    """A run folder, read.
+
+    Attributes:
+      folder: Where it lies.
+      declaration: What `declaration.json` says.
+      sessions: What `environment.json` says: the processes that wrote, one after the other.
+      entries: The lines of the manifest that count.
+    """
+
+    folder: Path
+    declaration: dict[str, Any]
+    sessions: list[dict[str, Any]]
+    entries: list[dict[str, Any]]
+
+    def num_stored(self) -> int:
+        """Counts the members whose results are stored."""
+        return sum(entry["members"] for entry in self.entries if entry["kind"] == "block")
+
+    def section(self, name: str) -> tuple[list[np.ndarray], PyTree]:
+        """Reads what is stored of a program: coordinates and results, leaves [n, ...].
+
+        Returns:
+          The arrays of the coordinates in jax's order of the axes, and the results as nested dicts
+          and lists.
+
+        Raises:
+          DataError: If nothing is stored, or what is stored is damaged.
+        """
+        told = self.declaration["programs"].get(name)
+        found = [e for e in self.entries if e["kind"] == "block" and e["section"] == name]
+        if told is None or not found:
+            raise DataError(f"{self.folder} must hold members of {name!r}, got none.")
+        leaves = [Leaf(*leaf) for leaf in told["leaves"]]
+        axes, results = [], []
+        for entry in found:
+            try:
+                trees = unpacked(content(self.folder, entry))
+                axes.append(trees["axis"])
+                results.append(restored(trees["result"], leaves))
+            except DataError:
+                raise
+            except (ValueError, KeyError) as error:
+                raise DataError(f"{self.folder / entry['file']} is damaged: {error}.") from None
+        joined = [_joined(parts) for parts in zip(*results)]
+        return [np.concatenate(parts) for parts in zip(*axes)], plain_tree(joined, leaves)
+
+
+def read(folder: str | os.PathLike) -> Stored:
+    """Reads a run folder.
+
+    Raises:
+      ValueError: If the folder is none.
+      DataError: If its declaration, environment or manifest are damaged.
+    """
+    folder = Path(folder)
+    if not (folder / declarations.NAME).exists():
+        raise ValueError(f"a run folder must hold {declarations.NAME}, got {folder}.")
+    declaration = files.read_document(folder / declarations.NAME)
+    sessions = files.read_document(folder / ENVIRONMENT)["sessions"]
+    found = manifest.read(folder)
+    if found.damage:
+        raise DataError(found.damage[0])
+    return Stored(folder, declaration, sessions, live(found.entries))
+
+
+def damages(folder: str | os.PathLike) -> list[str]:
+    """Checks every file of a run folder, and returns what is wrong, a sentence each.
+
+    Raises:
+      ValueError: If the folder is none.
+    """
+    folder, wrong = Path(folder), []
+    if not folder.is_dir():
+        raise ValueError(f"a run folder must be a folder, got {folder}.")
+    for name in (declarations.NAME, ENVIRONMENT):
+        try:
+            files.read_document(folder / name)
+        except DataError as error:
+            wrong.append(str(error))
+    try:
+        found = manifest.read(folder)
+    except DataError as error:
+        return [*wrong, str(error)]
+    wrong += found.damage
+    entries = live(found.entries)
+    for entry in entries:
+        if "file" in entry:
+            try:
+                unread = content(folder, entry)
+                if entry["kind"] in FOLDERS:
+                    unpacked(unread)
+            except ValueError as error:
+                wrong.append(str(error))
+    named = {entry.get("file") for entry in entries}
+    for name in FOLDERS.values():
+        for path in sorted((folder / name).glob("*")):
+            if path.relative_to(folder).as_posix() not in named:
+                wrong.append(f"{path} is named by no line of {manifest.NAME}.")
+    return wrong
+
+
+def values(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the axes of a declaration."""
+    return {name: declarations.axis_values(axis) for name, axis in told.items()}
+
+
+def _joined(parts: tuple) -> Any:
+    import jax
+
+    return jax.tree.map(lambda *x: np.concatenate(x), *parts)

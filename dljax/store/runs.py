@@ -1,0 +1,283 @@
+"""An open run folder: declared, locked, and written so that a kill at any moment loses nothing."""
+
+import re
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dljax import lifelines
+from dljax.errors import DataError
+from dljax.store import declarations, environment, files, manifest
+from dljax.store.blocks import unpacked
+from dljax.store.lock import Lock
+
+ENVIRONMENT = "environment.json"
+FOLDERS = {"block": "blocks", "checkpoint": "checkpoints"}
+OURS = re.compile(r"[0-9]{6,12}\.npz|\..*\.tmp")
+
+
+class Run:
+    """A run folder that this process writes, and no other.
+
+    Opening it a second time goes on with it: what is declared must be the same, axes may have
+    grown, and the environment must be one that gives the same bits.
+
+    Args:
+      folder: Where; made if it is not there.
+      kind: "study" or "compare".
+      declared: What determines the results, ready for JSON.
+      axes: Axes whose values may be added to, as `declarations.axis` gives them.
+      about: What one would like to know and does not change results, ready for JSON.
+
+    Raises:
+      ValueError: If the folder cannot be written, another process holds it, or it was declared
+        otherwise; the message names what differs.
+      DataError: If its declaration, its environment or all of its manifest are damaged.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        kind: str,
+        declared: Mapping[str, Any],
+        axes: Mapping[str, Any],
+        about: Mapping[str, Any] | None = None,
+    ):
+        self.folder = Path(folder).resolve()
+        files.check_writable(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.writing = threading.RLock()
+        self.failed: BaseException | None = None  # while it took what another process sent
+        self._sections: dict[str, Any] = {}
+        lock = Lock(self.folder)
+        try:
+            self._open(kind, declared, axes, about or {})
+        except BaseException:
+            lock.release()
+            raise
+        self._lock = lock
+        lifelines.on_block(self._arrived)
+
+    def _open(self, kind, declared, axes, about) -> None:
+        for name in FOLDERS.values():
+            if (self.folder / name).is_symlink():
+                raise DataError(f"{self.folder / name} must be a folder, got a link.")
+        now, entries = environment.session(), []
+        self.is_new = not (self.folder / declarations.NAME).exists()
+        if self.is_new:
+            if any((self.folder / FOLDERS["block"]).glob("*.npz")):
+                raise DataError(
+                    f"{self.folder / declarations.NAME} must be there, got no such file."
+                )
+            self.declaration = {
+                "kind": kind,
+                "declared": dict(declared),
+                "axes": dict(axes),
+                "added": [],
+                "programs": {},
+                "about": dict(about),
+            }
+            sessions = []
+        else:
+            self._go_on(kind, declared, axes, now["time"])
+            sessions = self._sessions(now["bits"])
+            entries = self._entries()
+        self._entries_now = entries
+        self._sweep()
+        # the declaration comes last: without it a folder is as good as new
+        files.write_document(self.folder / ENVIRONMENT, {"sessions": [*sessions, now]})
+        self._writer = manifest.Writer(self.folder, entries)
+        self._save_declaration()
+
+    def _go_on(self, kind, declared, axes, at) -> None:
+        path = self.folder / declarations.NAME
+        found = files.read_document(path)
+        differing = declarations.differences(
+            {"kind": found["kind"], **found["declared"]}, {"kind": kind, **declared}
+        )
+        if differing:
+            raise ValueError(
+                f"{self.folder} holds another run: {declarations.told(differing)}; "
+                "give another folder."
+            )
+        new = declarations.grown(found["axes"], axes)
+        added = [{"time": at, "axes": new}] if new else []
+        found.pop("schema")
+        self.declaration = {**found, "axes": dict(axes), "added": [*found["added"], *added]}
+
+    def _sessions(self, bits: dict[str, str]) -> list:
+        sessions = files.read_document(self.folder / ENVIRONMENT)["sessions"]
+        differing = declarations.differences(sessions[0]["bits"], bits) if sessions else []
+        if differing:
+            raise ValueError(
+                f"{self.folder} was begun where bits differ: {declarations.told(differing)}; "
+                "go on there, or give another folder."
+            )
+        return sessions
+
+    def _entries(self) -> list[dict[str, Any]]:
+        found = manifest.read(self.folder)
+        for sentence in found.damage:
+            self.say(f"{sentence} What it named is run again.")
+        return live(found.entries)
+
+    def _sweep(self) -> None:
+        """Removes what a killed process left: files of ours that no line names."""
+        named = {entry.get("file") for entry in self._entries_now}
+        for folder in (".", *FOLDERS.values()):
+            for path in (self.folder / folder).glob("*"):
+                where = path.relative_to(self.folder).as_posix()
+                if OURS.fullmatch(path.name) and where not in named:
+                    path.unlink(missing_ok=True)
+
+    def program(self, section: str) -> dict[str, Any] | None:
+        """Returns what was declared of a section's program: its width, its digest."""
+        return self.declaration["programs"].get(section)
+
+    def declare_program(self, section: str, told: dict[str, Any]) -> None:
+        """Declares a section's program before its first member runs."""
+        with self.writing:
+            if self.declaration["programs"].get(section) != told:
+                self.declaration["programs"][section] = told
+                self._save_declaration()
+
+    def entries(self, kind: str, section: str) -> list[dict[str, Any]]:
+        """Returns the manifest's lines of a kind that a section has."""
+        with self.writing:
+            return [
+                entry
+                for entry in self._entries_now
+                if entry["kind"] == kind and entry.get("section") == section
+            ]
+
+    def content(self, entry: Mapping[str, Any]) -> bytes:
+        """Reads the file of a line; raises a `DataError` if it is damaged."""
+        return content(self.folder, entry)
+
+    def add(self, kind: str, section: str, content: bytes, **told: Any) -> None:
+        """Writes a block or a checkpoint, and then its line: from then on it counts."""
+        with self.writing:
+            name = f"{FOLDERS[kind]}/{self._next_number(FOLDERS[kind]):06d}.npz"
+            files.write(self.folder / name, content)
+            if kind == "block":
+                told["added"] = bool(self.declaration["added"])
+            self._append(
+                {
+                    "kind": kind,
+                    "section": section,
+                    "file": name,
+                    "sha256": files.sha256(content),
+                    **told,
+                }
+            )
+
+    def forget(self, section: str) -> None:
+        """Takes back all that was stored of a section."""
+        with self.writing:
+            self._append({"kind": "forget", "section": section})
+
+    def forget_damaged(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Takes back lines whose files are damaged."""
+        with self.writing:
+            files_gone = {entry["file"] for entry in entries}
+            kept = [e for e in self._entries_now if e.get("file") not in files_gone]
+            self._writer.close()
+            self._writer, self._entries_now = manifest.Writer(self.folder, kept), kept
+            self._sweep()
+
+    def done(self, section: str) -> None:
+        """Says that a section is complete; its checkpoints are no longer needed."""
+        with self.writing:
+            if not self.entries("done", section):
+                self._append({"kind": "done", "section": section})
+
+    def record(self, names: Iterable[str]) -> None:
+        """Takes down the SHA-256 of files that were written beside the blocks."""
+        with self.writing:
+            for name in names:
+                digest = files.sha256(files.read(self.folder / name))
+                self._append({"kind": "file", "file": name, "sha256": digest})
+
+    def section(self, name: str) -> Any:
+        """Returns the section of this name; see `dljax.store.sections.Section`."""
+        from dljax.store.sections import Section
+
+        with self.writing:
+            return self._sections.setdefault(name, Section(name, self))
+
+    def say(self, line: str) -> None:
+        print(f"dljax: {line}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Writes what was finished and not yet written, and lets go of the folder."""
+        with self.writing:
+            try:
+                for section in self._sections.values():
+                    section.flush()
+            finally:
+                self._writer.close()
+                self._lock.release()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        self.close()
+
+    def _arrived(self, message: bytes) -> None:
+        """Writes a block that another process has sent: the name of its section, and the file."""
+        name, _, content = message.partition(b"\0")
+        try:
+            members = len(unpacked(content)["axis"][0])
+            self.add("block", name.decode(), content, members=members)
+        except (OSError, ValueError) as error:
+            self.failed = error
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        self._writer.append(entry)
+        before = self._entries_now
+        self._entries_now = live([*before, entry])
+        left = {e.get("file") for e in self._entries_now}
+        for old in before:
+            if old.get("file") not in left:
+                with suppress(OSError):
+                    (self.folder / old["file"]).unlink()
+
+    def _next_number(self, folder: str) -> int:
+        there = (path.stem for path in (self.folder / folder).glob("*.npz"))
+        return 1 + max((int(stem) for stem in there if stem.isdigit()), default=0)
+
+    def _save_declaration(self) -> None:
+        files.write_document(self.folder / declarations.NAME, self.declaration)
+
+
+def content(folder: Path, entry: Mapping[str, Any]) -> bytes:
+    """Reads the file that a line of the manifest names.
+
+    Raises:
+      DataError: If it is missing or does not have the SHA-256 of the line.
+    """
+    found = files.read(folder / entry["file"])
+    if files.sha256(found) != entry["sha256"]:
+        raise DataError(f"{folder / entry['file']} is damaged: it does not have its SHA-256.")
+    return found
+
+
+def live(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the lines that later ones have not taken back, in order."""
+    kept: list[dict[str, Any]] = []
+    for entry in entries:
+        kind, section = entry["kind"], entry.get("section")
+        own = lambda e, s=section: e.get("section") == s  # noqa: E731
+        if kind == "forget":
+            kept = [e for e in kept if not own(e)]
+            continue
+        if kind in ("checkpoint", "done"):
+            kept = [e for e in kept if not (own(e) and e["kind"] == "checkpoint")]
+        if kind == "file":
+            kept = [e for e in kept if e.get("file") != entry["file"]]
+        kept.append(entry)
+    return kept

@@ -1,0 +1,211 @@
+"""The members of one program in a run folder: which are stored, and how others come to be."""
+
+import json
+import threading
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from dljax import lifelines
+from dljax.errors import DataError
+from dljax.populations import Rounds
+from dljax.programs import Program
+from dljax.store import declarations
+from dljax.store.blocks import is_keys, leaves_of, on_host, packed, restored, unpacked
+from dljax.store.runs import Run
+from dljax.types import PyTree
+
+OFTEN = 1.0  # seconds between blocks, of members that finish fast
+LARGE = 2**26  # bytes of results that are written without waiting
+FIELDS = {"member": "what a member computes (its code, or a value that it closes over)"}
+
+
+class Section:
+    """Keeps the results of one program's members as they finish.
+
+    Of several processes only process 0 has the folder; the others send to it, and hear from it.
+
+    Args:
+      name: Of the section.
+      run: The folder; `None` in all processes but the first.
+    """
+
+    def __init__(self, name: str, run: Run | None):
+        self.name, self.run = name, run
+        self._waiting: list[tuple[dict, PyTree]] = []
+        self._bytes, self._written = 0, time.monotonic()
+        self._one = threading.RLock()
+
+    def width(self) -> int | None:
+        """Returns the width that was declared, if one was. A meeting of the processes."""
+        told = self.run and self.run.program(self.name)
+        return json.loads(lifelines.from_first(json.dumps(told and told["width"]).encode()))
+
+    def declare(self, program: Program, member: str) -> None:
+        """Declares the program, or makes sure that it is the one that was declared.
+
+        Args:
+          program: Which will run.
+          member: Digest of what a member computes.
+
+        Raises:
+          ValueError: If another program was declared.
+        """
+        if self.run is None:
+            return
+        leaves = [[leaf.path, leaf.dtype, leaf.shape] for leaf in leaves_of(_results(program))]
+        told = {"member": member, "width": program.width, "leaves": leaves}
+        before = self.run.program(self.name) or told
+        if before != told:
+            found = declarations.differences(before, told)
+            fields = [FIELDS.get(phrase.split()[0], phrase) for phrase in found]
+            raise ValueError(
+                f"{self.run.folder} holds another run of {self.name!r}, which differs in "
+                f"{declarations.told(fields)}; give another folder."
+            )
+        self.run.declare_program(self.name, told)
+
+    def stored(self, program: Program, cells: dict[str, Any]) -> tuple[np.ndarray, PyTree]:
+        """Returns the places in `cells` of members that are stored, int[n], and their results.
+
+        A block that is damaged counts as not stored, and is told. A meeting of the processes.
+        """
+        results, found = _results(program), b""
+        if self.run is not None:
+            rows, arrays = self._read("block", cells, results, "result")
+            found = packed({"rows": rows, "result": arrays})
+        if jax.process_count() > 1:
+            sent = unpacked(lifelines.from_first(found))
+            rows, arrays = sent["rows"][0], restored(sent.get("result", []), leaves_of(results))
+        return rows, _tree(results, arrays) if rows.size else None
+
+    def begun(
+        self, program: Program, cells: dict[str, Any]
+    ) -> tuple[np.ndarray, tuple[int, Rounds] | None]:
+        """Returns the places of members that were on their way, int[n], and where they are.
+
+        A meeting of the processes.
+        """
+        found = b""
+        if self.run is not None:
+            entries = self.run.entries("checkpoint", self.name)
+            number = entries[-1]["round"] if entries else 0
+            rows, arrays = self._read("checkpoint", cells, _rounds(program, number), "rounds")
+            found = packed({"rows": rows, "number": np.array([number]), "rounds": arrays})
+        if jax.process_count() > 1:
+            sent = unpacked(lifelines.from_first(found))
+            rows, number = sent["rows"][0], int(sent["number"][0][0])
+            arrays = restored(sent.get("rounds", []), leaves_of(_rounds(program, number)))
+        at = (number, _tree(_rounds(program, number), arrays)) if rows.size else None
+        return rows, at
+
+    def keep(self, cells: dict[str, Any], results: PyTree) -> None:
+        """Takes results of members that have finished, leaves [n, ...] on the host."""
+        if self.run is None:
+            content = packed({"axis": cells, "result": results})
+            lifelines.send_to_first(self.name.encode() + b"\0" + content)
+            return
+        with self._one:
+            self._waiting.append((cells, results))
+            self._bytes += sum(x.nbytes for x in jax.tree.leaves(results))
+            if self._bytes > LARGE or time.monotonic() - self._written > OFTEN:
+                self.flush()
+
+    def keep_rounds(self, cells: dict[str, Any], number: int, rounds: Rounds) -> None:
+        """Takes where members are after `number` rounds, of all that are on their way."""
+        if self.run is not None:
+            self._add("checkpoint", cells, "rounds", rounds, round=number)
+
+    def flush(self) -> None:
+        """Writes what waits as one block."""
+        with self._one:
+            if self._waiting:
+                cells, results = jax.tree.map(lambda *x: np.concatenate(x), *self._waiting)
+                self._add("block", cells, "result", results)
+                self._waiting, self._bytes, self._written = [], 0, time.monotonic()
+
+    def forget(self, width: int) -> None:
+        """Takes back what was stored, to begin anew at another width."""
+        with self._one:
+            self._waiting, self._bytes = [], 0
+        if self.run is not None:
+            self.run.forget(self.name)
+            self.run.declare_program(self.name, {**self.run.program(self.name), "width": width})
+
+    def done(self) -> None:
+        """Says that all members are stored."""
+        if self.run is not None:
+            self.flush()
+            if self.run.failed is not None:  # in the thread that hears other processes
+                raise self.run.failed
+            self.run.done(self.name)
+
+    def _add(self, kind, cells, name, tree, **told) -> None:
+        count = len(jax.tree.leaves(cells)[0])
+        self.run.add(kind, self.name, packed({"axis": cells, name: tree}), members=count, **told)
+
+    def _read(self, kind, cells, shapes, name) -> tuple[np.ndarray, list[Any]]:
+        """Returns the places in `cells` of what is stored, and its arrays."""
+        place = {identity: i for i, identity in enumerate(identities(cells))}
+        rows, parts, damaged = [], [], []
+        for entry in self.run.entries(kind, self.name):
+            try:
+                where, found = self._content(entry, cells, shapes, name)
+            except DataError as error:
+                damaged.append(entry)
+                self.run.say(f"{error} What it held of {entry['members']} members is run again.")
+                continue
+            inside = [i for i, identity in enumerate(where) if identity in place]
+            rows += [place[where[i]] for i in inside]
+            parts.append([_taken(x, inside) for x in found])
+        if damaged:
+            self.run.forget_damaged(damaged)
+        rows, first = np.unique(np.asarray(rows, int), return_index=True)
+        return rows, [_taken(_joined(x), first) for x in zip(*parts)] if rows.size else []
+
+    def _content(self, entry, cells, shapes, name) -> tuple[list[bytes], list[Any]]:
+        content = self.run.content(entry)
+        try:
+            trees = unpacked(content)
+            where = restored(trees["axis"], leaves_of(cells))
+            return _rows(where), restored(trees[name], leaves_of(shapes))
+        except (ValueError, KeyError) as error:
+            raise DataError(f"{self.run.folder / entry['file']} is damaged: {error}.") from None
+
+
+def identities(cells: dict[str, Any]) -> list[bytes]:
+    """Returns who each member is: the bytes of its coordinates."""
+    return _rows(jax.tree.leaves(cells, is_leaf=is_keys))
+
+
+def _rows(arrays: list[Any]) -> list[bytes]:
+    columns = [np.ascontiguousarray(x.data if is_keys(x) else x) for x in arrays]
+    columns = [x.reshape(len(x), -1).view(np.uint8) for x in columns]
+    return [row.tobytes() for row in np.concatenate(columns, axis=1)]
+
+
+def _results(program: Program) -> PyTree:
+    """Returns the shapes of a tile's results on the host."""
+    return on_host(program.out_info("result" if "result" in program.stages else "whole"))
+
+
+def _rounds(program: Program, number: int) -> Rounds:
+    """Returns the shapes of members that have `number` rounds behind them."""
+    state, report, going = on_host(program.out_info("advance"))
+    rows = lambda x: jax.ShapeDtypeStruct((*x.shape[:1], number, *x.shape[1:]), x.dtype)  # noqa: E731
+    return Rounds(state, jax.tree.map(rows, report), going)
+
+
+def _tree(shapes: PyTree, arrays: list[Any]) -> PyTree:
+    structure = jax.tree.structure(shapes, is_leaf=is_keys)
+    return jax.tree.unflatten(structure, arrays)
+
+
+def _taken(x: Any, rows: Any) -> Any:
+    return jax.tree.map(lambda a: a[np.asarray(rows, int)], x)
+
+
+def _joined(parts: tuple) -> Any:
+    return jax.tree.map(lambda *x: np.concatenate(x), *parts)
