@@ -37,6 +37,19 @@ def memory(device: jax.Device) -> int:
     return min(there, int(text)) if text.isdigit() else there
 
 
+def planned(stage: jax.stages.Compiled) -> int:
+    """Returns the bytes that one call of a program will use; 0 where XLA does not say."""
+    used = stage.memory_analysis()
+    if used is None:
+        return 0
+    return (
+        used.argument_size_in_bytes
+        + used.output_size_in_bytes
+        + used.temp_size_in_bytes
+        - used.alias_size_in_bytes
+    )
+
+
 def is_full(error: BaseException) -> bool:
     """Tells whether an error is that of a device without memory for what it was asked."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)

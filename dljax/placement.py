@@ -54,6 +54,25 @@ def replicated(shared: tuple, mesh: Mesh) -> tuple[tuple, ...]:
     return tuple(jax.device_put(shared, device) for device in mesh.devices.flat)
 
 
+def checked_cells(cells: dict[str, Any]) -> dict[str, Any]:
+    """Returns the members' coordinates on the host, or raises a `ValueError`."""
+    shapes = [np.shape(x) for x in jax.tree.leaves(cells)]
+    lengths = {shape[:1] for shape in shapes}
+    if len(lengths) != 1 or not all(min(lengths)) or lengths == {()}:
+        raise ValueError(
+            f"cells must hold arrays [P, ...] of one number of members P >= 1, got shapes {shapes}."
+        )
+    for leaf in jax.tree.leaves(cells):
+        if getattr(leaf, "dtype", None) in (np.int64, np.uint64):
+            limits = np.iinfo(jax.dtypes.canonicalize_dtype(leaf.dtype))
+            if leaf.min() < limits.min or leaf.max() > limits.max:
+                raise ValueError(
+                    f"cells of whole numbers must fit {limits.dtype} unless jax_enable_x64 is set, "
+                    f"got {leaf.min()} to {leaf.max()}."
+                )
+    return to_host(cells)
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class HostKeys:

@@ -12,7 +12,7 @@ from dljax import machine
 from dljax.hosts import gathered, own_members
 from dljax.lanes import side_by_side, spread
 from dljax.lifelines import FULL, OutOfMemory, meet
-from dljax.placement import checked_mesh, replicated, to_device, to_host
+from dljax.placement import checked_cells, checked_mesh, replicated, to_device
 from dljax.programs import Program, run_tile
 from dljax.types import Member, PyTree
 from dljax.widths import agreed, checked_width, fitting, num_lanes, resolve
@@ -87,9 +87,8 @@ def population(
     checked_width(width)
 
     def run_all(shared: tuple, cells: dict[str, Any]) -> PyTree:
-        _check(cells)
-        where = checked_mesh(mesh)
-        shared, cells = replicated(shared, where), to_host(cells)
+        where, cells = checked_mesh(mesh), checked_cells(cells)
+        shared = replicated(shared, where)
         program = agreed(resolve(member, shared, cells, width=width, mesh=where), shared, cells)
         return execute(program, shared, cells)[1]
 
@@ -219,23 +218,6 @@ def _sweep(
         meet(FULL)  # in place of the gathering that the others come to next
         raise OutOfMemory(str(error)) from error
     return jax.tree.map(lambda *x: np.concatenate(x), *parts)
-
-
-def _check(cells: dict[str, Any]) -> None:
-    shapes = [np.shape(x) for x in jax.tree.leaves(cells)]
-    lengths = {shape[:1] for shape in shapes}
-    if len(lengths) != 1 or not all(min(lengths)) or lengths == {()}:
-        raise ValueError(
-            f"cells must hold arrays [P, ...] of one number of members P >= 1, got shapes {shapes}."
-        )
-    for leaf in jax.tree.leaves(cells):
-        if getattr(leaf, "dtype", None) in (np.int64, np.uint64):
-            limits = np.iinfo(jax.dtypes.canonicalize_dtype(leaf.dtype))
-            if leaf.min() < limits.min or leaf.max() > limits.max:
-                raise ValueError(
-                    f"cells of whole numbers must fit {limits.dtype} unless jax_enable_x64 is set, "
-                    f"got {leaf.min()} to {leaf.max()}."
-                )
 
 
 def _survivors(chosen: Any, num_members: int) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 from jax.sharding import Mesh, SingleDeviceSharding
 
+from dljax import machine
 from dljax.costs import Cost, cost
 from dljax.errors import require_whole
 from dljax.lanes import num_cores, side_by_side
@@ -22,6 +23,7 @@ from dljax.placement import HostKeys, to_device, to_host
 from dljax.types import Member, PyTree
 
 WHOLE, ROUNDS = ("whole",), ("init", "advance", "result")
+NUMBER = jax.ShapeDtypeStruct((), np.int32)  # of a round
 KEPT = 64  # stages of members that stay traced and compiled for the next study
 
 
@@ -96,7 +98,7 @@ def compile_program(
         lowered = [
             tile.lower(
                 _shapes(own),
-                _number(),
+                NUMBER,
                 *_rows((states[name], _row(cells)), width, device),
                 jaxpr=traced.jaxpr,
                 out_tree=jax.tree.structure(traced.out_info),
@@ -105,7 +107,7 @@ def compile_program(
         ]
         compiling = side_by_side([one.compile for one in lowered], min(mesh.size, num_cores()))
         stages[name] = tuple(compiling)
-    memory = max(_memory(compiled[0]) for compiled in stages.values())
+    memory = max(machine.planned(compiled[0]) for compiled in stages.values())
     return Program(member, mesh, width, stages, member_cost(member, first, cells), memory)
 
 
@@ -189,7 +191,7 @@ def _jitted(name: str, member: Callable | Member) -> tuple[Callable, Callable]:
 
 def _traced(name, member, shared, state, cells) -> jax.stages.Traced:
     """Traces a stage of one member; the second time jax remembers."""
-    return _jitted(name, member)[0].trace(_bare(shared), _number(), state, _row(cells))
+    return _jitted(name, member)[0].trace(_bare(shared), NUMBER, state, _row(cells))
 
 
 def _states(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> dict[str, PyTree]:
@@ -245,19 +247,3 @@ def _row(cells: dict[str, Any]) -> dict[str, Any]:
         return jax.ShapeDtypeStruct(x.shape[1:], jax.dtypes.canonicalize_dtype(x.dtype))
 
     return jax.tree.map(row, cells, is_leaf=lambda x: isinstance(x, HostKeys))
-
-
-def _number() -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((), np.int32)
-
-
-def _memory(stage: jax.stages.Compiled) -> int:
-    used = stage.memory_analysis()
-    if used is None:
-        return 0
-    return (
-        used.argument_size_in_bytes
-        + used.output_size_in_bytes
-        + used.temp_size_in_bytes
-        - used.alias_size_in_bytes
-    )

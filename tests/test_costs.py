@@ -1,5 +1,7 @@
 """What a member costs is read off its jaxpr, and the width follows."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import small
 
 import dljax as dj
+from dljax import widths
 from dljax.costs import Cost, cost
 from dljax.programs import member_cost
 from dljax.widths import default_width
@@ -104,6 +107,16 @@ def test_a_member_tells_its_parameters_and_its_rounds():
 
     assert of_rounds(4).parameters == 67
     assert of_rounds(4).flops == of_rounds(2).flops > 0
+
+
+@pytest.mark.parametrize(
+    ("platform", "num_devices", "lanes"),
+    [("cpu", 1, 3), ("cpu", 2, 3), ("cpu", 4, 4), ("gpu", 1, 2), ("gpu", 4, 8)],
+)
+def test_every_core_and_every_device_has_a_lane(monkeypatch, platform, num_devices, lanes):
+    monkeypatch.setattr(widths, "num_cores", lambda: 3)
+    devices = np.array([SimpleNamespace(platform=platform)] * num_devices)
+    assert widths.num_lanes(SimpleNamespace(devices=devices, size=num_devices)) == lanes
 
 
 @pytest.mark.parametrize(

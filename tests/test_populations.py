@@ -240,6 +240,12 @@ def test_a_mesh_of_other_axes_is_refused():
         run(plain, mesh=mesh)
 
 
+def test_a_mesh_of_another_process_is_refused(monkeypatch):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    with pytest.raises(ValueError, match="mesh must hold devices of this process alone, got"):
+        placement.checked_mesh(devices_of(2))
+
+
 def test_out_of_memory_halves_the_width_and_begins_anew(monkeypatch, capsys):
     ran = []
 
