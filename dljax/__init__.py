@@ -1,6 +1,7 @@
 """A training run is a pure function of scalars, so every axis of a study is a batch axis."""
 
 from dljax import augment, datasets, losses, modules, optimizers, problems, schedules
+from dljax.archive import load, replay
 from dljax.comparison import Comparison, compare
 from dljax.datasets import check
 from dljax.errors import DataError
@@ -12,6 +13,7 @@ from dljax.named import Study
 from dljax.populations import population
 from dljax.problems import Problem, Target
 from dljax.range_test import learning_rate_range
+from dljax.replaying import Replay
 from dljax.splits import Rows, Split, bootstrap, holdout, kfold
 from dljax.startup import configure
 from dljax.stopping import run_in_rounds, run_until
@@ -29,6 +31,7 @@ __all__ = [
     "Member",
     "Model",
     "Problem",
+    "Replay",
     "Rows",
     "Split",
     "Study",
@@ -51,12 +54,14 @@ __all__ = [
     "kfold",
     "learning_rate_range",
     "linen_model",
+    "load",
     "losses",
     "modules",
     "nnx_model",
     "optimizers",
     "population",
     "problems",
+    "replay",
     "run",
     "run_in_rounds",
     "run_until",

@@ -1,10 +1,11 @@
-"""The command line: `dljax compare`, `dljax list`, `dljax check` and `dljax bench`."""
+"""The command line: `dljax compare`, its run folders, `dljax list`, `check` and `bench`."""
 
 import contextlib
 import inspect
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from dljax.addresses import first_line, from_file, is_address
 from dljax.bench_command import Bench, run_bench
 from dljax.compare_command import Compare, run_compare
 from dljax.errors import DataError, unknown
+from dljax.folder_commands import Replay, Report, Verify, run_replay, run_report, run_verify
 from dljax.options import Flag
+from dljax.store.files import NO_SPACE
 
-DONE, FAILED, USAGE, BAD_DATA, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, USAGE, BAD_DATA, DISK_FULL, SIGNALLED = 0, 1, 2, 3, 75, 128
 
 
 @dataclass
@@ -41,27 +44,49 @@ class Check:
     """Print JSON instead of text."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asks to end; what is finished is written on the way out."""
+
+    def __init__(self, number: int):
+        self.code = SIGNALLED + number
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits: 0 done, 1 failed, 2 usage, 3 bad data, 130 interrupted."""
+    """Runs the command line and exits.
+
+    The code is 0 if done, 1 failed, 2 usage, 3 bad data, 75 no space left, 130 interrupted and 143
+    terminated. A first signal ends in order, a second one at once.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that has no plus-minus shows "?"
     command = _parse(sys.argv[1:] if arguments is None else list(arguments))
     try:
-        run = {Compare: run_compare, List: _list, Check: _check, Bench: run_bench}[type(command)]
-        run(command)
+        COMMANDS[type(command)][1](command)
     except DataError as error:
         _end(str(error), BAD_DATA)
     except ValueError as error:
         if os.environ.get("DLJAX_TRACEBACK"):
             raise
         _end(str(error), USAGE)
-    except KeyboardInterrupt:
-        _end("interrupted; nothing was written.", INTERRUPTED)
+    except Interrupted as signalled:
+        goes_on = " What was finished is kept: the same command goes on."
+        _end(f"interrupted.{goes_on if isinstance(command, Compare) else ''}", signalled.code)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            _fail(error)
+        what = f"no space is left ({error.strerror}). What was finished is kept"
+        _end(f"{what}: make room, and the same command goes on.", DISK_FULL)
     except Exception as error:
-        if os.environ.get("DLJAX_TRACEBACK"):
-            raise
-        _end(f"{first_line(error)} (DLJAX_TRACEBACK=1 shows where)", FAILED)
+        _fail(error)
+
+
+def _interrupt(number: int, _) -> None:
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, lambda number, _: os._exit(SIGNALLED + number))
+    raise Interrupted(number)
 
 
 def _list(options: List) -> None:
@@ -115,13 +140,24 @@ def _check(options: Check) -> None:
         sys.exit(FAILED)
 
 
-def _parse(arguments: list[str]) -> Compare | List | Check | Bench:
+COMMANDS = {
+    Compare: ("compare", run_compare),
+    Report: ("report", run_report),
+    Replay: ("replay", run_replay),
+    Verify: ("verify", run_verify),
+    List: ("list", _list),
+    Check: ("check", _check),
+    Bench: ("bench", run_bench),
+}
+
+
+def _parse(arguments: list[str]) -> object:
     """Parses the arguments; what tyro draws in a box becomes one line."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
-                {"compare": Compare, "list": List, "check": Check, "bench": Bench},
+                {name: command for command, (name, _) in COMMANDS.items()},
                 prog="dljax",
                 description="Reproducible studies of training runs, each one compiled program.",
                 args=arguments,
@@ -134,12 +170,18 @@ def _parse(arguments: list[str]) -> Compare | List | Check | Bench:
         raise
 
 
+def _fail(error: Exception) -> None:
+    if os.environ.get("DLJAX_TRACEBACK"):
+        raise error
+    _end(f"{first_line(error)} (DLJAX_TRACEBACK=1 shows where)", FAILED)
+
+
 def _end(line: str, code: int) -> None:
     print(f"dljax: {line}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     lifelines.give_up(code, line)
     # threads may still compile or run: do not wait for what nobody will read
-    os._exit(code) if code == INTERRUPTED else sys.exit(code)
+    os._exit(code) if code > SIGNALLED else sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ class Compare:
     quick: Flag = False
     """A first look: 5 learning rates, 1 tuning seed, 3 evaluation seeds, a third of the steps."""
     out: Folder = ""
-    """Folder for tables, pictures and the report. By default runs/PROBLEM."""
+    """Run folder: every run as it finishes, tables, pictures and the report. The same command again
+    goes on in it. By default runs/PROBLEM."""
     data_dir: Folder = ""
     """Folder of MNIST and Fashion-MNIST. By default $DLJAX_DATA, else the user's cache."""
     download: Flag = False
@@ -94,6 +95,7 @@ def run_compare(options: Compare) -> None:
         seed=options.seed,
         width=_width(options.width),
         out=folder,
+        source={"problem": options.problem, "optimizers": _sources(options.optimizers)},
     )
     if jax.process_index() > 0:
         return
@@ -136,6 +138,14 @@ def _optimizers(names: str) -> dict[str, Callable] | None:
             raise ValueError(f"--optimizers must not hold a name twice, got {short!r} twice.")
         chosen[short] = from_file(name) if is_address(name) else factories([name])[name]
     return chosen
+
+
+def _sources(names: str) -> dict[str, str]:
+    """Returns what the command line calls each optimizer."""
+    from dljax.comparison.space import factories
+
+    words = [name.strip() for name in names.split(",")] if names else list(factories(None))
+    return {word.rpartition(":")[2]: word for word in words}
 
 
 def _width(text: str) -> int | str | None:

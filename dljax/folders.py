@@ -11,10 +11,12 @@ import numpy as np
 
 from dljax.axes import length
 from dljax.named import Study
+from dljax.placement import to_device
 from dljax.store import declarations, files
 from dljax.store.fingerprints import of_arrays, of_function
+from dljax.store.reading import Stored
 from dljax.store.runs import Run
-from dljax.store.sections import Section
+from dljax.store.sections import Section, identities, rows_of
 from dljax.types import Member, PyTree
 
 
@@ -93,10 +95,7 @@ def write(part: Part | None, study: Study) -> None:
         "members": int(np.prod([length(values) for values in study.axes.values()])),
         "diverged": None if diverged is None else int(np.sum(np.asarray(diverged) >= 0)),
         "added": run.declaration["added"],
-        "programs": {
-            ", ".join(map(str, labels)) or "study": program._asdict()
-            for labels, program in study.plan.programs.items()
-        },
+        "width": {name: told["width"] for name, told in run.declaration["programs"].items()},
     }
     text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
     files.write(run.folder / "summary.json", text.encode())
@@ -122,3 +121,24 @@ def _name(member: Any) -> str:
     function = member.init if isinstance(member, Member) else member
     function = getattr(function, "func", function)
     return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', '?')}"
+
+
+def stored_results(stored: Stored, section: str, cells: Mapping[str, Any]) -> PyTree:
+    """Returns the results of these members, leaves [P, ...], as nested dicts and lists.
+
+    Raises:
+      ValueError: If they are not all stored.
+      DataError: If what is stored is damaged.
+    """
+    axes, results = stored.section(section)
+    place = {identity: i for i, identity in enumerate(rows_of(axes))}
+    places = [place.get(identity) for identity in identities(cells)]
+    if None in places and len(places) == 1:
+        raise ValueError(f"the member must be stored in {stored.folder}, got none in {section!r}.")
+    if None in places:
+        found = len(places) - places.count(None)
+        raise ValueError(
+            f"{stored.folder} must be finished, got {found} of {len(places)} members of "
+            f"{section!r}: the same command goes on."
+        )
+    return to_device(jax.tree.map(lambda x: x[np.array(places)], results))

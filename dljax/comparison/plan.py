@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from dljax import datasets, trees
 from dljax.comparison.space import CLASSICS, Factory, Points, made
-from dljax.errors import require, unknown
+from dljax.errors import require, require_whole, unknown
 from dljax.problems import Problem
 from dljax.training import Trainer, checked_rounds, trainer
 from dljax.widths import num_lanes
@@ -29,6 +29,7 @@ class Plan(NamedTuple):
       seed: Root of all random streams, in [0, 2**32).
       width: Members of a tile on one device: a number, "auto" or `None`.
       mesh: Devices.
+      keeps: Whether runs are kept in a folder.
     """
 
     problem: Problem
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     seed: int
     width: int | str | None
     mesh: Mesh
+    keeps: bool
 
 
 def checked_problem(
@@ -58,16 +60,16 @@ def checked_problem(
         if goal not in ("min", "max", None):
             raise ValueError(f"goal must be 'min' or 'max', got {goal!r}.")
     if num_steps is not None:
-        require("num_steps", num_steps, "[1, inf)")
+        require_whole("num_steps", num_steps, "[1, inf)")
         kept = problem.eval_every if num_steps % problem.eval_every == 0 else None
         every = eval_every or kept or _default_eval_every(num_steps)
         problem = problem._replace(num_steps=num_steps, eval_every=every)
     if eval_every is not None:
-        require("eval_every", eval_every, f"[1, {problem.num_steps}]")
+        require_whole("eval_every", eval_every, f"[1, {problem.num_steps}]")
         problem = problem._replace(eval_every=eval_every)
     checked_rounds(problem.num_steps, problem.eval_every)
     if batch_size is not None:
-        require("batch_size", batch_size, "[1, inf)")
+        require_whole("batch_size", batch_size, "[1, inf)")
         problem = problem._replace(batch_size=batch_size)
     if not callable(problem.data):
         datasets.check(problem.data, labels=problem.labels)

@@ -3,9 +3,7 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from dljax.comparison.page import page
 from dljax.comparison.pictures import learning_curves, sensitivity
 from dljax.comparison.statistics import Comparison, jsonable
 
-__all__ = ["Comparison", "prepare", "table", "write"]
+__all__ = ["Comparison", "table", "write"]
 
 
 def table(summary: Mapping[str, Any]) -> Table:
@@ -55,36 +53,7 @@ def table(summary: Mapping[str, Any]) -> Table:
     return laid
 
 
-def prepare(folder: str | Path) -> None:
-    """Makes sure that `write` will be able to write, before anything is computed.
-
-    A file is written for the trial and removed, as permissions alone say little to an
-    administrator or on a read-only disk. Nothing is left behind.
-
-    Args:
-      folder: Where the report will go; it may exist, and so may its parents.
-
-    Raises:
-      ValueError: If the folder cannot be created or written.
-    """
-    folder = Path(folder).resolve()
-    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _partial(folder).mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=_partial(folder)) as trial:
-            trial.write(b"trial")
-    except OSError as error:
-        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
-        reason = "a file is in the way" if in_the_way else error.strerror
-        raise ValueError(f"the folder must be writable, got {folder}: {reason}.") from None
-    finally:
-        for place in (_partial(folder), *missing):
-            with suppress(OSError):
-                place.rmdir()
-
-
-def write(comparison: Comparison, folder: str | Path) -> Path:
+def write(comparison: Comparison, folder: str | Path) -> list[str]:
     """Writes results.csv, summary.json, pictures (PNG and SVG) and report.html.
 
     The learning curves are drawn over the steps and, where steps of different optimizers cost
@@ -98,7 +67,7 @@ def write(comparison: Comparison, folder: str | Path) -> Path:
       folder: Where the files go; an earlier report there is replaced.
 
     Returns:
-      The absolute path of the folder.
+      The names of the files.
     """
     folder = Path(folder).resolve()
     partial = _partial(folder)
@@ -106,6 +75,7 @@ def write(comparison: Comparison, folder: str | Path) -> Path:
     partial.mkdir(parents=True)
     try:
         _produce(comparison, partial)
+        names = sorted(file.name for file in partial.iterdir())
         if folder.exists():
             for file in partial.iterdir():
                 os.replace(file, folder / file.name)
@@ -115,7 +85,7 @@ def write(comparison: Comparison, folder: str | Path) -> Path:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return folder
+    return names
 
 
 def _partial(folder: Path) -> Path:

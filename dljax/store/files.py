@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, and whose damage is noticed when they are read."""
 
+import errno
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from dljax.errors import DataError
 
 SCHEMA = 1  # of every file that this version writes; it reads all up to it
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REASONS = (FileExistsError, NotADirectoryError)
 
 
@@ -132,6 +134,8 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as trial:
             trial.write(b"trial")
     except OSError as error:
+        if error.errno in NO_SPACE:
+            raise
         reason = "a file is in the way" if isinstance(error, REASONS) else error.strerror
         raise ValueError(f"the folder must be writable, got {folder}: {reason}.") from None
     finally:

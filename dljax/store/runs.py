@@ -31,6 +31,7 @@ class Run:
       declared: What determines the results, ready for JSON.
       axes: Axes whose values may be added to, as `declarations.axis` gives them.
       about: What one would like to know and does not change results, ready for JSON.
+      computes: Whether members will be run, for which the environment must be the one of before.
 
     Raises:
       ValueError: If the folder cannot be written, another process holds it, or it was declared
@@ -45,6 +46,8 @@ class Run:
         declared: Mapping[str, Any],
         axes: Mapping[str, Any],
         about: Mapping[str, Any] | None = None,
+        *,
+        computes: bool = True,
     ):
         self.folder = Path(folder).resolve()
         files.check_writable(self.folder)
@@ -52,16 +55,17 @@ class Run:
         self.writing = threading.RLock()
         self.failed: BaseException | None = None  # while it took what another process sent
         self._sections: dict[str, Any] = {}
+        self._closed = False
         lock = Lock(self.folder)
         try:
-            self._open(kind, declared, axes, about or {})
+            self._open(kind, declared, axes, about or {}, computes)
         except BaseException:
             lock.release()
             raise
         self._lock = lock
         lifelines.on_block(self._arrived)
 
-    def _open(self, kind, declared, axes, about) -> None:
+    def _open(self, kind, declared, axes, about, computes) -> None:
         for name in FOLDERS.values():
             if (self.folder / name).is_symlink():
                 raise DataError(f"{self.folder / name} must be a folder, got a link.")
@@ -82,17 +86,18 @@ class Run:
             }
             sessions = []
         else:
-            self._go_on(kind, declared, axes, now["time"])
-            sessions = self._sessions(now["bits"])
+            self._go_on(kind, declared, axes, about, now["time"])
+            sessions = self._sessions(now["bits"] if computes else None)
             entries = self._entries()
         self._entries_now = entries
         self._sweep()
         # the declaration comes last: without it a folder is as good as new
-        files.write_document(self.folder / ENVIRONMENT, {"sessions": [*sessions, now]})
+        sessions = [*sessions, now] if computes else sessions
+        files.write_document(self.folder / ENVIRONMENT, {"sessions": sessions})
         self._writer = manifest.Writer(self.folder, entries)
         self._save_declaration()
 
-    def _go_on(self, kind, declared, axes, at) -> None:
+    def _go_on(self, kind, declared, axes, about, at) -> None:
         path = self.folder / declarations.NAME
         found = files.read_document(path)
         differing = declarations.differences(
@@ -106,11 +111,12 @@ class Run:
         new = declarations.grown(found["axes"], axes)
         added = [{"time": at, "axes": new}] if new else []
         found.pop("schema")
-        self.declaration = {**found, "axes": dict(axes), "added": [*found["added"], *added]}
+        changed = {"axes": dict(axes), "added": [*found["added"], *added], "about": dict(about)}
+        self.declaration = {**found, **changed}
 
-    def _sessions(self, bits: dict[str, str]) -> list:
+    def _sessions(self, bits: dict[str, str] | None) -> list:
         sessions = files.read_document(self.folder / ENVIRONMENT)["sessions"]
-        differing = declarations.differences(sessions[0]["bits"], bits) if sessions else []
+        differing = bits and declarations.differences(sessions[0]["bits"], bits)
         if differing:
             raise ValueError(
                 f"{self.folder} was begun where bits differ: {declarations.told(differing)}; "
@@ -213,11 +219,12 @@ class Run:
 
     def close(self) -> None:
         """Writes what was finished and not yet written, and lets go of the folder."""
-        with self.writing:
-            try:
-                for section in self._sections.values():
-                    section.flush()
-            finally:
+        try:
+            for section in list(self._sections.values()):
+                section.flush()
+        finally:
+            with self.writing:
+                self._closed = True  # threads that still run have nobody to tell
                 self._writer.close()
                 self._lock.release()
 
@@ -237,6 +244,8 @@ class Run:
             self.failed = error
 
     def _append(self, entry: dict[str, Any]) -> None:
+        if self._closed:
+            raise RuntimeError(f"{self.folder} is closed.")
         self._writer.append(entry)
         before = self._entries_now
         self._entries_now = live([*before, entry])

@@ -170,17 +170,18 @@ class Section:
         try:
             trees = unpacked(content)
             where = restored(trees["axis"], leaves_of(cells))
-            return _rows(where), restored(trees[name], leaves_of(shapes))
+            return rows_of(where), restored(trees[name], leaves_of(shapes))
         except (ValueError, KeyError) as error:
             raise DataError(f"{self.run.folder / entry['file']} is damaged: {error}.") from None
 
 
 def identities(cells: dict[str, Any]) -> list[bytes]:
     """Returns who each member is: the bytes of its coordinates."""
-    return _rows(jax.tree.leaves(cells, is_leaf=is_keys))
+    return rows_of(jax.tree.leaves(cells, is_leaf=is_keys))
 
 
-def _rows(arrays: list[Any]) -> list[bytes]:
+def rows_of(arrays: list[Any]) -> list[bytes]:
+    """Returns the bytes of each row of arrays [n, ...]."""
     columns = [np.ascontiguousarray(x.data if is_keys(x) else x) for x in arrays]
     columns = [x.reshape(len(x), -1).view(np.uint8) for x in columns]
     return [row.tobytes() for row in np.concatenate(columns, axis=1)]
