@@ -46,18 +46,39 @@ class Program(NamedTuple):
     cost: Cost
     memory: int
 
-    def out_info(self, name: str) -> PyTree:
-        """Returns the shapes and types of what stage `name` returns, [W, ...]."""
-        return self.stages[name][0].out_info
+
+class Outline(NamedTuple):
+    """What a member computes, traced and not compiled.
+
+    Attributes:
+      jaxprs: Of each stage.
+      out: Shapes and types of what each stage returns, of one member.
+    """
+
+    jaxprs: dict[str, Any]
+    out: dict[str, PyTree]
+
+    @property
+    def results(self) -> PyTree:
+        """Shapes and types of the results."""
+        return list(self.out.values())[-1]
 
 
-def jaxprs(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> dict[str, Any]:
-    """Returns the jaxpr of each stage of one member: all that it computes."""
+def outlined(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> Outline:
+    """Traces a member; `shared` lies on one device."""
     states = _states(member, shared, cells)
-    return {
-        name: _traced(name, member, shared, states[name], cells).jaxpr
-        for name in _stage_names(member)
+    traced = {
+        name: _traced(name, member, shared, states[name], cells) for name in _stage_names(member)
     }
+    jaxprs = {name: one.jaxpr for name, one in traced.items()}
+    return Outline(jaxprs, {name: _bare(one.out_info) for name, one in traced.items()})
+
+
+def without_stages(
+    member: Callable | Member, shared: tuple, cells: dict[str, Any], *, width: int, mesh: Mesh
+) -> Program:
+    """Describes the program of members that need not run."""
+    return Program(member, mesh, width, {}, member_cost(member, shared[0], cells), 0)
 
 
 def member_cost(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> Cost:

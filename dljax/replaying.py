@@ -12,7 +12,7 @@ from dljax.errors import unknown
 from dljax.folders import stored_results
 from dljax.placement import checked_mesh, replicated, to_host
 from dljax.populations import execute
-from dljax.programs import compile_program, jaxprs
+from dljax.programs import compile_program, outlined
 from dljax.store import declarations, environment
 from dljax.store.fingerprints import of_jaxprs
 from dljax.store.reading import Stored
@@ -71,7 +71,7 @@ def replayed(
         expected = stored_results(stored, section, cells)
         mesh = checked_mesh(None)
         on_devices = replicated(shared, mesh)
-        digest = of_jaxprs(jaxprs(member, on_devices[0], cells))
+        digest = of_jaxprs(outlined(member, on_devices[0], cells).jaxprs)
         program = compile_program(member, on_devices, cells, width=told["width"], mesh=mesh)
         results = to_host(execute(program, on_devices, cells)[1])
     changed = declarations.differences(stored.sessions[-1]["bits"], environment.bits())

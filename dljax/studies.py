@@ -18,8 +18,7 @@ from dljax.named import Study
 from dljax.placement import checked_mesh, replicated
 from dljax.plans import planned, watched
 from dljax.populations import Survive, execute
-from dljax.programs import ROUNDS, Program, jaxprs
-from dljax.store.fingerprints import of_jaxprs
+from dljax.programs import ROUNDS, Outline, outlined, without_stages
 from dljax.store.resuming import resumed
 from dljax.types import Member, PyTree
 from dljax.widths import agreed, checked_width, resolve
@@ -97,30 +96,32 @@ def study(
             names: (section and section.width()) or width for names, section in sections.items()
         }
 
-        def ready(names):
-            watch.compiles(names)
-            return resolve(
-                programs[names], on_devices, cells, width=widths[names], mesh=where, note=watch.note
-            )
+        is_done = {names: section and section.is_done(cells) for names, section in sections.items()}
 
-        results, ran = [], {}
+        def ready(names):
+            how = {"width": widths[names], "mesh": where}
+            if is_done[names]:
+                return without_stages(programs[names], on_devices, cells, **how)
+            watch.compiles(names)
+            return resolve(programs[names], on_devices, cells, **how, note=watch.note)
+
+        results, ran, first = [], {}, None
         jobs = (partial(ready, names) for names in programs)
         for names, program in zip(programs, side_by_side(jobs, num_cores())):
-            _check_alike(program, next(iter(ran.values()), program), names)
-            program = agreed(program, on_devices, cells, watch.note)
+            outline = outlined(program.member, on_devices[0], cells)
+            _check_alike(outline, first := first or outline, names)
             run = execute
             if section := sections[names]:
-                digest = of_jaxprs(jaxprs(programs[names], on_devices[0], cells))
-                section.declare(program, digest)
                 run = partial(resumed, section=section)
-            watch.runs(names, program)
-            done = partial(watch.done, names)
+            if not is_done[names]:
+                program = agreed(program, on_devices, cells, watch.note)
+                watch.runs(names, program)
             program, result = run(
                 program,
                 shared=on_devices,
                 cells=cells,
                 survive=survive,
-                done=done,
+                done=partial(watch.done, names),
                 note=watch.note,
             )
             watch.ends(names)
@@ -156,11 +157,10 @@ def _same_partial(function: Callable, values: tuple) -> Callable:
     return partial(function, **dict(values))
 
 
-def _check_alike(program: Program, first: Program, names: tuple[str, ...]) -> None:
+def _check_alike(outline: Outline, first: Outline, names: tuple[str, ...]) -> None:
     """Raises unless a program's results have the shapes of the first one's, before it runs."""
     shapes = [
-        jax.tree.map(lambda x: (x.shape[1:], x.dtype), p.out_info(list(p.stages)[-1]))
-        for p in (program, first)
+        jax.tree.map(lambda x: (x.shape, x.dtype), found.results) for found in (outline, first)
     ]
     if jax.tree.flatten(shapes[0]) != jax.tree.flatten(shapes[1]):
         raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from dljax.placement import to_device, to_host
 from dljax.populations import Rounds, Survive, execute
-from dljax.programs import Program
+from dljax.programs import Program, outlined
 from dljax.store.sections import Section
 from dljax.types import Member, PyTree
 
@@ -53,13 +53,15 @@ def resumed(
     """
     num_members = len(jax.tree.leaves(cells)[0])
     everyone = np.arange(num_members)
-    rows, results = section.stored(program, cells)
+    outline = outlined(program.member, shared[0], cells)
+    section.declare(outline, program.width)
+    rows, results = section.stored(outline, cells)
     if survive is not None and rows.size < num_members:
         rows = rows[:0]
     parts = [(rows, results)] if rows.size else []
     done(rows.size)
     left = np.setdiff1d(everyone, rows)
-    for places, begun in _groups(program, section, cells, left, survive):
+    for places, begun in _groups(program.member, outline, section, cells, left, survive):
         some = _picked(cells, places)
         keep = Keep(section, some, begun, not parts)
         program, found = execute(
@@ -73,13 +75,13 @@ def resumed(
     return program, to_device(joined)
 
 
-def _groups(program, section, cells, left, survive) -> list[tuple[np.ndarray, Any]]:
+def _groups(member, outline, section, cells, left, survive) -> list[tuple[np.ndarray, Any]]:
     """Returns the places of members that go on together, and where they are."""
     if not left.size:
         return []
-    if not isinstance(program.member, Member):
+    if not isinstance(member, Member):
         return [(left, None)]
-    on_way, begun = section.begun(program, _picked(cells, left))
+    on_way, begun = section.begun(outline, _picked(cells, left))
     if survive is not None and on_way.size < left.size:
         on_way = on_way[:0]
     new = np.setdiff1d(np.arange(left.size), on_way)

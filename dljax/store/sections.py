@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -11,9 +12,10 @@ import numpy as np
 from dljax import lifelines
 from dljax.errors import DataError
 from dljax.populations import Rounds
-from dljax.programs import Program
+from dljax.programs import Outline
 from dljax.store import declarations
 from dljax.store.blocks import is_keys, leaves_of, on_host, packed, restored, unpacked
+from dljax.store.fingerprints import of_jaxprs
 from dljax.store.runs import Run
 from dljax.types import PyTree
 
@@ -43,20 +45,29 @@ class Section:
         told = self.run and self.run.program(self.name)
         return json.loads(lifelines.from_first(json.dumps(told and told["width"]).encode()))
 
-    def declare(self, program: Program, member: str) -> None:
+    def is_done(self, cells: dict[str, Any]) -> bool:
+        """Returns whether all members are stored. A meeting of the processes."""
+        left = set(identities(cells))
+        if self.run is not None and self.run.entries("done", self.name):
+            for entry in self.run.entries("block", self.name):
+                with suppress(DataError):  # told when it is read for its results
+                    left -= set(rows_of(self._trees(entry)["axis"]))
+        return lifelines.from_first(b"" if left else b"done") == b"done"
+
+    def declare(self, outline: Outline, width: int) -> None:
         """Declares the program, or makes sure that it is the one that was declared.
 
         Args:
-          program: Which will run.
-          member: Digest of what a member computes.
+          outline: What a member computes.
+          width: Members of a tile.
 
         Raises:
           ValueError: If another program was declared.
         """
         if self.run is None:
             return
-        leaves = [[leaf.path, leaf.dtype, leaf.shape] for leaf in leaves_of(_results(program))]
-        told = {"member": member, "width": program.width, "leaves": leaves}
+        leaves = [[leaf.path, leaf.dtype, leaf.shape] for leaf in leaves_of(_results(outline))]
+        told = {"member": of_jaxprs(outline.jaxprs), "width": width, "leaves": leaves}
         before = self.run.program(self.name) or told
         if before != told:
             found = declarations.differences(before, told)
@@ -67,12 +78,12 @@ class Section:
             )
         self.run.declare_program(self.name, told)
 
-    def stored(self, program: Program, cells: dict[str, Any]) -> tuple[np.ndarray, PyTree]:
+    def stored(self, outline: Outline, cells: dict[str, Any]) -> tuple[np.ndarray, PyTree]:
         """Returns the places in `cells` of members that are stored, int[n], and their results.
 
         A block that is damaged counts as not stored, and is told. A meeting of the processes.
         """
-        results, found = _results(program), b""
+        results, found = _results(outline), b""
         if self.run is not None:
             rows, arrays = self._read("block", cells, results, "result")
             found = packed({"rows": rows, "result": arrays})
@@ -82,7 +93,7 @@ class Section:
         return rows, _tree(results, arrays) if rows.size else None
 
     def begun(
-        self, program: Program, cells: dict[str, Any]
+        self, outline: Outline, cells: dict[str, Any]
     ) -> tuple[np.ndarray, tuple[int, Rounds] | None]:
         """Returns the places of members that were on their way, int[n], and where they are.
 
@@ -92,13 +103,13 @@ class Section:
         if self.run is not None:
             entries = self.run.entries("checkpoint", self.name)
             number = entries[-1]["round"] if entries else 0
-            rows, arrays = self._read("checkpoint", cells, _rounds(program, number), "rounds")
+            rows, arrays = self._read("checkpoint", cells, _rounds(outline, number), "rounds")
             found = packed({"rows": rows, "number": np.array([number]), "rounds": arrays})
         if jax.process_count() > 1:
             sent = unpacked(lifelines.from_first(found))
             rows, number = sent["rows"][0], int(sent["number"][0][0])
-            arrays = restored(sent.get("rounds", []), leaves_of(_rounds(program, number)))
-        at = (number, _tree(_rounds(program, number), arrays)) if rows.size else None
+            arrays = restored(sent.get("rounds", []), leaves_of(_rounds(outline, number)))
+        at = (number, _tree(_rounds(outline, number), arrays)) if rows.size else None
         return rows, at
 
     def keep(self, cells: dict[str, Any], results: PyTree) -> None:
@@ -165,10 +176,16 @@ class Section:
         rows, first = np.unique(np.asarray(rows, int), return_index=True)
         return rows, [_taken(_joined(x), first) for x in zip(*parts)] if rows.size else []
 
-    def _content(self, entry, cells, shapes, name) -> tuple[list[bytes], list[Any]]:
+    def _trees(self, entry) -> dict[str, list[np.ndarray]]:
         content = self.run.content(entry)
         try:
-            trees = unpacked(content)
+            return unpacked(content)
+        except ValueError as error:
+            raise DataError(f"{self.run.folder / entry['file']} is damaged: {error}.") from None
+
+    def _content(self, entry, cells, shapes, name) -> tuple[list[bytes], list[Any]]:
+        trees = self._trees(entry)
+        try:
             where = restored(trees["axis"], leaves_of(cells))
             return rows_of(where), restored(trees[name], leaves_of(shapes))
         except (ValueError, KeyError) as error:
@@ -187,16 +204,20 @@ def rows_of(arrays: list[Any]) -> list[bytes]:
     return [row.tobytes() for row in np.concatenate(columns, axis=1)]
 
 
-def _results(program: Program) -> PyTree:
-    """Returns the shapes of a tile's results on the host."""
-    return on_host(program.out_info("result" if "result" in program.stages else "whole"))
+def _results(outline: Outline) -> PyTree:
+    """Returns the shapes of results on the host, [1, ...]."""
+    return _of_members(outline.results)
 
 
-def _rounds(program: Program, number: int) -> Rounds:
-    """Returns the shapes of members that have `number` rounds behind them."""
-    state, report, going = on_host(program.out_info("advance"))
-    rows = lambda x: jax.ShapeDtypeStruct((*x.shape[:1], number, *x.shape[1:]), x.dtype)  # noqa: E731
-    return Rounds(state, jax.tree.map(rows, report), going)
+def _rounds(outline: Outline, number: int) -> Rounds:
+    """Returns the shapes of members that have `number` rounds behind them, [1, ...]."""
+    state, report, going = outline.out["advance"]
+    rows = jax.tree.map(lambda x: jax.ShapeDtypeStruct((number, *x.shape), x.dtype), report)
+    return Rounds(*_of_members((state, rows, going)))
+
+
+def _of_members(tree: PyTree) -> PyTree:
+    return on_host(jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), tree))
 
 
 def _tree(shapes: PyTree, arrays: list[Any]) -> PyTree:
