@@ -150,19 +150,20 @@ def go_through(
         return (learnt, kept), sound
 
     def one_pass(held):
-        held_before = jnp.roll(held, 1).at[0].set(False)
-        inputs = (slots, held_before, _any_member(held | held_before))
+        held_before = jnp.append(False, held[:-1])
+        inputs = (slots, held_before, _any_member(alive & (held | held_before)))
         (new, kept), sound = jax.lax.scan(one_slot, (learnt, learnt), inputs)
         taken = jnp.where(sound | idle, num_slots, number).min()
-        return trees.where(alive, trees.where(held[-1], kept, new), learnt), taken
+        return trees.where(held[-1], kept, new), taken
 
-    def maybe_pass(end, again):
-        held = idle | (alive & (number >= end[1]))
-        needed = ~again | _any_member(alive & (end[1] < num_slots))
+    def maybe_pass(end, first):
+        taken = end[1]
+        needed = checkpoint_name(first, ONCE) | _any_member(alive & (taken < num_slots))
+        held = idle | ~alive | (number >= taken)
         return jax.lax.cond(needed, lambda: one_pass(held), lambda: end), None
 
-    start = learnt, checkpoint_name(jnp.full_like(number[0], num_slots), ONCE)
-    return jax.lax.scan(maybe_pass, start, jnp.array([False, True]))[0]
+    start = learnt, jnp.full_like(number[0], num_slots)
+    return jax.lax.scan(maybe_pass, start, jnp.array([True, False]))[0]
 
 
 @jax.custom_batching.custom_vmap

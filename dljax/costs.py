@@ -8,6 +8,7 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 PARAMETERS = "dljax.parameters"  # the name under which `dj.trainer` marks a run's parameters
+ONCE = "dljax.once"  # and by which a loop marks that its turns after the first are rare
 
 
 class Cost(NamedTuple):
@@ -71,19 +72,24 @@ def _of_equation(eqn: JaxprEqn, fixed: list[bool]) -> Cost:
         num_constants = _num_constants(eqn)
         turned = [same and i < num_constants for i, same in enumerate(fixed)]
         recurrent = _multiplies_by(params["jaxpr"].jaxpr, fixed[:num_constants])
-        return _repeated(cost(params["jaxpr"], turned), params["length"], recurrent)
+        turns = 1 if any(_names(e, ONCE) for e in params["jaxpr"].eqns) else params["length"]
+        return _repeated(cost(params["jaxpr"], turned), turns, recurrent)
     if name == "while":
         body = params["body_jaxpr"].jaxpr
         return _repeated(cost(body, [False] * len(body.invars)), 1, False)._replace(open_ended=True)
     if inner := [_of_call(jaxpr, fixed) for jaxpr in _jaxprs(params.values())]:
         return max(inner, key=lambda c: (c.flops, c.bytes))
-    marked = name == "name" and params["name"] == PARAMETERS
+    marked = _names(eqn, PARAMETERS)
     return Cost(
         flops=_product_flops(eqn),
         bytes=sum(_num_bytes(v) for v in (*eqn.invars, *eqn.outvars)),
         operations=1.0,
         parameters=eqn.outvars[0].aval.size if marked else 0,
     )
+
+
+def _names(eqn: JaxprEqn, mark: str) -> bool:
+    return eqn.primitive.name == "name" and eqn.params["name"] == mark
 
 
 def _of_call(jaxpr: ClosedJaxpr | Jaxpr, fixed: list[bool]) -> Cost:
