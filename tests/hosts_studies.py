@@ -104,6 +104,32 @@ def killed(folder, who):
     dj.study(plain, axes={"seed": np.arange(4)}, progress=False)
 
 
+def kept(folder, dies):
+    """Studies with run folders; the last process may be killed at the third tile of a stage."""
+    is_last, tiles = jax.process_index() == jax.process_count() - 1, []
+
+    def counted(program, name, *inputs, **options):
+        if name in ("whole", "advance"):
+            tiles.append(name)
+        if dies and is_last and tiles.count(dies) == 3:
+            time.sleep(3)  # meanwhile the first one stores what it has
+            os.kill(os.getpid(), signal.SIGKILL)
+        return programs.run_tile(program, name, *inputs, **options)
+
+    populations.run_tile = counted
+    data, rounds = small.blobs(), dj.run_in_rounds(setup, num_steps=4, eval_every=1)
+    axes = {"seed": np.arange(4), "learning_rate": [1e-2, 0.1]}
+    plain = {"axes": {"seed": np.arange(12)}, "width": 2, "progress": False}
+    found = {
+        "whole": dj.study(with_key, data, out=folder / "whole", **plain).results,
+        "rounds": dj.study(
+            rounds, data, axes=axes, width=2, out=folder / "rounds", progress=False
+        ).results,
+    }
+    arrays = {**flat(found), "tiles": len(tiles)}
+    np.savez(folder / f"{jax.process_index()}.npz", **arrays)
+
+
 def raises(folder):
     """The last process finds bad data, where the others wait for it."""
     if jax.process_index() == jax.process_count() - 1:
@@ -122,6 +148,9 @@ JOBS = {
     "networks": partial(same_bits, kind="networks"),
     "killed_0": lambda folder: killed(folder, 0),
     "killed_1": lambda folder: killed(folder, 1),
+    "kept": lambda folder: kept(folder, ""),
+    "kept_to_whole": lambda folder: kept(folder, "whole"),
+    "kept_to_rounds": lambda folder: kept(folder, "advance"),
     "raises": raises,
     "leaves": leaves,
 }

@@ -16,6 +16,7 @@ import pytest
 from test_cli import PROBLEM
 
 from dljax import cli, hosts
+from dljax.store import reading
 
 PATIENCE = 300  # seconds until a test gives up on a process; none should take a tenth of it
 HERE = Path(__file__).parent
@@ -132,6 +133,36 @@ def test_the_first_process_killed_ends_the_others(tmp_path):
     assert time.time() - float((tmp_path / "killed").read_text()) < 60
     for code, err in zip(codes[1:], errs[1:]):
         assert (code, "process 0 of this study has ended" in err) == (1, True) or code == -6
+
+
+@pytest.mark.parametrize(
+    ("job", "stored", "tiles"),
+    [
+        ("kept_to_rounds", {"whole": 12, "rounds": 0}, 6),
+        pytest.param("kept_to_whole", {"whole": 10}, 9, marks=pytest.mark.slow),
+    ],
+)
+def test_after_a_kill_the_same_command_goes_on_from_what_all_processes_stored(
+    job, stored, tiles, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("dljax.populations.run_tile", None)  # to be restored
+    processes, alone = begun(job, 2, tmp_path), tmp_path / "alone"
+    alone.mkdir()
+    hosts_studies.kept(alone, "")  # meanwhile
+    codes, _, errs = ended(processes, tmp_path)
+    assert codes == [1, -signal.SIGKILL], errs
+    assert {name: reading.read(tmp_path / name).num_stored() for name in stored} == stored
+    codes, _, errs = run("kept", 2, tmp_path)
+    assert codes == [0, 0], errs
+    expected = dict(np.load(alone / "0.npz"))
+    assert expected["tiles"] == 6 + 4 * 4
+    for i in range(2):
+        found = dict(np.load(tmp_path / f"{i}.npz"))
+        assert found.pop("tiles") == tiles  # of `rounds` the first round was stored
+        for name, x in found.items():
+            assert x.tobytes() == expected[name].tobytes(), name
+    for name in ("whole", "rounds"):
+        assert reading.damages(tmp_path / name) == []
 
 
 def test_an_error_in_one_process_is_told_by_all(tmp_path):

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 NAME = "declaration.json"
+FIELDS = ("kind", "declared", "axes", "added", "programs", "about")
 SHOWN = 60  # characters of a value in a message
 MANY = 5  # differences that are told
 

@@ -61,7 +61,11 @@ def read(path: Path) -> bytes:
 
 def canonical(content: Any) -> bytes:
     """Returns the one spelling of a JSON value that digests are taken of; order counts."""
-    return json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode()
+    try:
+        spelt = json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    return spelt.encode()
 
 
 def parsed(text: bytes) -> Any:
@@ -89,8 +93,8 @@ def write_document(path: Path, content: Mapping[str, Any]) -> None:
     write(path, json.dumps(whole, indent=2, allow_nan=False).encode() + b"\n")
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """Reads what `write_document` wrote.
+def read_document(path: Path, *names: str) -> dict[str, Any]:
+    """Reads what `write_document` wrote, which must hold these names.
 
     Raises:
       DataError: If the file is missing, damaged, or written by a newer version.
@@ -100,12 +104,15 @@ def read_document(path: Path) -> dict[str, Any]:
         found = parsed(content)
         if not isinstance(found, dict):
             raise ValueError(f"it is {type(found).__name__}, not an object")
+        check_schema(path, found)
+        if found.pop("sha256", None) != sha256(canonical(found)):
+            raise ValueError("its content does not have its SHA-256")
+        if missing := [name for name in names if name not in found]:
+            raise ValueError(f"it has no {missing[0]!r}, so it is another file")
+    except DataError:
+        raise
     except ValueError as error:
         raise DataError(f"{path} is damaged: {error}.") from None
-    check_schema(path, found)
-    expected = found.pop("sha256", None)
-    if expected != sha256(canonical(found)):
-        raise DataError(f"{path} is damaged: its content does not have its SHA-256.")
     return found
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,20 +44,31 @@ def of_jaxprs(jaxprs: Mapping[str, ClosedJaxpr]) -> str:
 
 
 def of_function(function: Callable) -> str:
-    """Returns the SHA-256 of a Python function's code and of what it closes over."""
-    bound = ""
-    while isinstance(function, functools.partial):
-        bound += repr((function.args, sorted(function.keywords.items())))
-        function = function.func
-    code = getattr(function, "__code__", None)
-    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    told = (bound, _code(code) if code else repr(function), cells)
-    return hashlib.sha256(ADDRESS.sub("", repr(told)).encode()).hexdigest()
+    """Returns the SHA-256 of a Python function's code and of what it holds: defaults, closures."""
+    return hashlib.sha256(_held(function, ()).encode()).hexdigest()
 
 
-def _code(code) -> tuple:
-    constants = [_code(x) if hasattr(x, "co_code") else repr(x) for x in code.co_consts]
-    return code.co_code.hex(), constants, code.co_names
+def _held(x: Any, inside: tuple[int, ...]) -> str:
+    """Returns a text that is the same for what computes the same, in every process."""
+    if id(x) in inside:  # a function that calls itself
+        return f"{len(inside) - inside.index(id(x))} up"
+    deeper = lambda *parts: str([_held(part, (*inside, id(x))) for part in parts])  # noqa: E731
+    if isinstance(x, functools.partial):
+        return deeper(x.func, x.args, x.keywords)
+    if hasattr(x, "__code__"):
+        cells = [cell.cell_contents for cell in x.__closure__ or ()]
+        return deeper(x.__code__, x.__defaults__, x.__kwdefaults__, cells)
+    if hasattr(x, "co_code"):
+        return deeper(x.co_code.hex(), x.co_consts, x.co_names)
+    if isinstance(x, np.ndarray | np.generic | jax.Array):
+        return of_arrays(x)
+    if isinstance(x, Mapping):
+        return deeper(*itertools.chain(*sorted(x.items(), key=repr)))
+    if isinstance(x, set | frozenset):
+        return deeper(*sorted(x, key=repr))
+    if isinstance(x, tuple | list):
+        return deeper(*x)
+    return ADDRESS.sub("", repr(x))
 
 
 def _closed(closed: ClosedJaxpr, feed: Callable[[bytes], None]) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -53,11 +54,14 @@ class Lock:
 
     def _opened(self) -> int:
         try:
-            return os.open(self._path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
+            if stat.S_ISREG(os.fstat(file).st_mode):
+                return file
+            os.close(file)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-                raise DataError(f"{self._path} must be a regular file, got another kind.") from None
-            raise
+            if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                raise
+        raise DataError(f"{self._path} must be a regular file, got another kind.")
 
     def _is_ours(self) -> bool:
         try:

@@ -10,7 +10,11 @@ from dljax.store import files
 
 NAME = "manifest.jsonl"
 CHECK = 16  # hexadecimal digits of a line's SHA-256
-FILE = re.compile(r"(blocks|checkpoints)/[0-9]{6,12}\.npz|[A-Za-z0-9_-]{1,64}\.[a-z]{2,4}")
+FILES = {
+    "block": re.compile(r"blocks/[0-9]{6,12}\.npz"),
+    "checkpoint": re.compile(r"checkpoints/[0-9]{6,12}\.npz"),
+    "file": re.compile(r"[A-Za-z0-9_-]{1,64}\.[a-z]{2,4}"),
+}
 KINDS = {
     "block": {"section": str, "file": str, "sha256": str, "members": int, "added": bool},
     "checkpoint": {"section": str, "file": str, "sha256": str, "members": int, "round": int},
@@ -70,15 +74,17 @@ class Writer:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Writes one line, or, where that fails, none."""
-        length, text = os.fstat(self._file).st_size, line(self._number, entry)
+        length, number = os.fstat(self._file).st_size, self._number
+        text = line(number, entry)
         try:
             while text:
                 text = text[os.write(self._file, text) :]
             os.fsync(self._file)
-        except BaseException:
+            self._number = number + 1
+        except BaseException:  # an interrupt may come at any of these steps
+            self._number = number
             os.ftruncate(self._file, length)
             raise
-        self._number += 1
 
     def close(self) -> None:
         os.close(self._file)
@@ -99,7 +105,7 @@ def _entry(path: Path, number: int, text: bytes) -> dict[str, Any]:
     for name, kind in expected.items():
         if not isinstance(body.get(name), kind):
             raise ValueError(f"its {name} is missing or of another type")
-    if "file" in expected and not FILE.fullmatch(body["file"]):
+    if "file" in expected and not FILES[body["kind"]].fullmatch(body["file"]):
         raise ValueError("its file is not one of a run folder")
     return body
 

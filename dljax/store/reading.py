@@ -72,8 +72,8 @@ def read(folder: str | os.PathLike) -> Stored:
     folder = Path(folder)
     if not (folder / declarations.NAME).exists():
         raise ValueError(f"a run folder must hold {declarations.NAME}, got {folder}.")
-    declaration = files.read_document(folder / declarations.NAME)
-    sessions = files.read_document(folder / ENVIRONMENT)["sessions"]
+    declaration = files.read_document(folder / declarations.NAME, *declarations.FIELDS)
+    sessions = files.read_document(folder / ENVIRONMENT, "sessions")["sessions"]
     found = manifest.read(folder)
     if found.damage:
         raise DataError(found.damage[0])
@@ -89,9 +89,9 @@ def damages(folder: str | os.PathLike) -> list[str]:
     folder, wrong = Path(folder), []
     if not folder.is_dir():
         raise ValueError(f"a run folder must be a folder, got {folder}.")
-    for name in (declarations.NAME, ENVIRONMENT):
+    for name, fields in ((declarations.NAME, declarations.FIELDS), (ENVIRONMENT, ("sessions",))):
         try:
-            files.read_document(folder / name)
+            files.read_document(folder / name, *fields)
         except DataError as error:
             wrong.append(str(error))
     try:

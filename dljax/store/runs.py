@@ -53,7 +53,7 @@ class Run:
         files.check_writable(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.writing = threading.RLock()
-        self.failed: BaseException | None = None  # while it took what another process sent
+        self.failed: BaseException | None = None  # in a thread that writes
         self._sections: dict[str, Any] = {}
         self._closed = False
         lock = Lock(self.folder)
@@ -67,8 +67,9 @@ class Run:
 
     def _open(self, kind, declared, axes, about, computes) -> None:
         for name in FOLDERS.values():
-            if (self.folder / name).is_symlink():
-                raise DataError(f"{self.folder / name} must be a folder, got a link.")
+            place = self.folder / name
+            if place.is_symlink() or (place.exists() and not place.is_dir()):
+                raise DataError(f"{place} must be a folder, got another kind.")
         now, entries = environment.session(), []
         self.is_new = not (self.folder / declarations.NAME).exists()
         if self.is_new:
@@ -99,7 +100,7 @@ class Run:
 
     def _go_on(self, kind, declared, axes, about, at) -> None:
         path = self.folder / declarations.NAME
-        found = files.read_document(path)
+        found = files.read_document(path, *declarations.FIELDS)
         differing = declarations.differences(
             {"kind": found["kind"], **found["declared"]}, {"kind": kind, **declared}
         )
@@ -115,7 +116,7 @@ class Run:
         self.declaration = {**found, **changed}
 
     def _sessions(self, bits: dict[str, str] | None) -> list:
-        sessions = files.read_document(self.folder / ENVIRONMENT)["sessions"]
+        sessions = files.read_document(self.folder / ENVIRONMENT, "sessions")["sessions"]
         differing = bits and declarations.differences(sessions[0]["bits"], bits)
         if differing:
             raise ValueError(

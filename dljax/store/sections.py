@@ -89,7 +89,8 @@ class Section:
             found = packed({"rows": rows, "result": arrays})
         if jax.process_count() > 1:
             sent = unpacked(lifelines.from_first(found))
-            rows, arrays = sent["rows"][0], restored(sent.get("result", []), leaves_of(results))
+            rows = sent["rows"][0]
+            arrays = restored(sent["result"], leaves_of(results)) if rows.size else []
         return rows, _tree(results, arrays) if rows.size else None
 
     def begun(
@@ -108,7 +109,8 @@ class Section:
         if jax.process_count() > 1:
             sent = unpacked(lifelines.from_first(found))
             rows, number = sent["rows"][0], int(sent["number"][0][0])
-            arrays = restored(sent.get("rounds", []), leaves_of(_rounds(outline, number)))
+            leaves = leaves_of(_rounds(outline, number))
+            arrays = restored(sent["rounds"], leaves) if rows.size else []
         at = (number, _tree(_rounds(outline, number), arrays)) if rows.size else None
         return rows, at
 
@@ -123,6 +125,10 @@ class Section:
             self._bytes += sum(x.nbytes for x in jax.tree.leaves(results))
             if self._bytes > LARGE or time.monotonic() - self._written > OFTEN:
                 self.flush()
+            elif len(self._waiting) == 1:  # the next one may be long in coming
+                late = threading.Timer(OFTEN, self._flush_late)
+                late.daemon = True
+                late.start()
 
     def keep_rounds(self, cells: dict[str, Any], number: int, rounds: Rounds) -> None:
         """Takes where members are after `number` rounds, of all that are on their way."""
@@ -137,6 +143,12 @@ class Section:
                 self._add("block", cells, "result", results)
                 self._waiting, self._bytes, self._written = [], 0, time.monotonic()
 
+    def _flush_late(self) -> None:
+        try:
+            self.flush()
+        except (OSError, RuntimeError) as error:
+            self.run.failed = error
+
     def forget(self, width: int) -> None:
         """Takes back what was stored, to begin anew at another width."""
         with self._one:
@@ -149,7 +161,7 @@ class Section:
         """Says that all members are stored."""
         if self.run is not None:
             self.flush()
-            if self.run.failed is not None:  # in the thread that hears other processes
+            if self.run.failed is not None:
                 raise self.run.failed
             self.run.done(self.name)
 
