@@ -7,9 +7,11 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from dljax.axes import checked_axes, product
 from dljax.comparison.plan import Plan
 from dljax.comparison.space import Points, as_axis
 from dljax.comparison.statistics import final_metric, select
@@ -17,11 +19,14 @@ from dljax.folders import Part
 from dljax.keys import stream
 from dljax.lanes import side_by_side
 from dljax.named import Study
+from dljax.programs import member_cost
 from dljax.progress import progress_line
 from dljax.store.runs import Run
 from dljax.studies import study
-from dljax.training import run, trainer
+from dljax.training import advance, history_row, run, trainer
+from dljax.types import Member
 
+LONG = 1e12  # floating-point operations of a run from which on its state is kept on the way
 TUNING, EVALUATION = "tuning", "evaluation"  # stages
 
 
@@ -110,9 +115,18 @@ def section_of(name: str, stage: str) -> str:
     return f"{name}/{stage}"
 
 
-def member_of(plan: Plan, name: str) -> Callable:
-    """Returns one run of an optimizer, as a function of the study's shared data and axes."""
-    return partial(_member, problem=plan.problem, factory=plan.factories[name])
+def member_of(plan: Plan, name: str) -> Callable | Member:
+    """Returns one run of an optimizer, as a function of the study's shared data and axes.
+
+    A long one comes in rounds of an evaluation each, between which a run folder keeps its state.
+    """
+    problem, factory = plan.problem, plan.factories[name]
+    whole = partial(_member, problem=problem, factory=factory)
+    cells = product(checked_axes(axes_of(plan.points[name][:1], plan.evaluation_seeds[:1])))
+    if member_cost(whole, shared_of(plan), cells).flops < LONG:
+        return whole
+    parts = (partial(part, problem=problem, factory=factory) for part in (_first, _next))
+    return Member(*parts, _history, problem.num_steps // problem.eval_every)
 
 
 def _width(result: Study) -> int:
@@ -120,8 +134,8 @@ def _width(result: Study) -> int:
     return program.width
 
 
-def _member(root, data, split, *, seed, point=None, problem, factory):
-    """One run: the history of one optimizer at one point with one seed."""
+def _fit(root, data, split, *, seed, point=None, problem, factory):
+    """Returns the trainer of one run, and its key."""
     fit = trainer(
         problem.task,
         factory(**(point or {})),
@@ -130,8 +144,35 @@ def _member(root, data, split, *, seed, point=None, problem, factory):
         batch_size=problem.batch_size,
         parts=problem.parts,
     )
-    state = fit.init(stream(root, "member", seed))
-    return run(fit, state, num_steps=problem.num_steps, eval_every=problem.eval_every)[1]
+    return fit, stream(root, "member", seed)
+
+
+def _member(*shared, problem, **cell):
+    """One run: the history of one optimizer at one point with one seed."""
+    fit, key = _fit(*shared, problem=problem, **cell)
+    steps = {"num_steps": problem.num_steps, "eval_every": problem.eval_every}
+    return run(fit, fit.init(key), **steps)[1]
+
+
+def _first(*shared, **cell):
+    """The state of a run before its first step, and the first row of its history."""
+    fit, key = _fit(*shared, **cell)
+    state = fit.init(key)
+    return state, history_row(fit, state)
+
+
+def _next(*shared_and_state, problem, **cell):
+    """The steps up to the next evaluation, and its row."""
+    *shared, (state, first), _ = shared_and_state
+    fit, _ = _fit(*shared, problem=problem, **cell)
+    state = advance(fit, state, problem.eval_every)
+    return (state, first), history_row(fit, state)
+
+
+def _history(*shared_and_state, **_):
+    *_, (state, first), rows = shared_and_state
+    history = jax.tree.map(lambda x, y: jnp.concatenate([x[None], y]), first, rows)
+    return {**history, "diverged_at": state.diverged_at}
 
 
 def shared_of(plan: Plan) -> tuple:
