@@ -27,7 +27,7 @@ def require(name: str, value: ArrayLike, interval: str) -> None:
         return
     low, high = (float(end) for end in interval[1:-1].split(","))
     try:
-        if value is None:
+        if value is None or isinstance(value, str):
             raise TypeError
         numbers = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):

@@ -113,6 +113,10 @@ def test_diverged_runs_are_counted_and_never_chosen(comparison):
 def test_the_run_folder_holds_what_the_report_names(comparison, folder):
     names = {path.name for path in folder.iterdir()}
     assert names == {
+        "blocks",
+        "declaration.json",
+        "environment.json",
+        "manifest.jsonl",
         "results.csv",
         "summary.json",
         "report.html",
@@ -229,6 +233,9 @@ def test_an_optimizer_without_arguments_to_tune_is_one_trial(problem):
             {"optimizers": {"f": lambda learning_rate: 3}},
             "must be a function that returns",
         ),
+        ({"seeds": "3"}, r"seeds must be a number in \[1, 1000000\], got '3'"),
+        ({"seed": 1.5}, r"seed must be a whole number in \[0, 4294967295\], got 1.5"),
+        ({"num_steps": 2.5}, r"num_steps must be a whole number in \[1, inf\), got 2.5"),
         ({"seeds": 0}, r"seeds must be in \[1, 1000000\], got 0"),
         ({"seed": -1}, r"seed must be in \[0, 4294967295\], got -1"),
         ({"num_steps": 0}, r"num_steps must be in \[1, inf\), got 0"),

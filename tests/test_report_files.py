@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from dljax.comparison import report, wording
+from dljax.store import files
 
 FILES = [
     *("learning_curves.png", "learning_curves.svg", "report.html", "results.csv"),
@@ -21,7 +22,9 @@ digits = pytest.fixture(comparisons.digits, scope="module")
 
 @pytest.fixture(scope="module")
 def folder(digits, tmp_path_factory):
-    return report.write(digits, tmp_path_factory.mktemp("report") / "a" / "digits")
+    place = tmp_path_factory.mktemp("report") / "a" / "digits"
+    assert report.write(digits, place) == FILES
+    return place
 
 
 @pytest.fixture
@@ -86,7 +89,7 @@ def test_a_second_report_replaces_the_first_and_leaves_other_files(digits, tmp_p
     partial = tmp_path / f".{tmp_path.name}.partial"
     partial.mkdir()  # as a killed run leaves it
     (partial / "half.csv").write_text("half")
-    assert report.write(digits, tmp_path) == tmp_path.resolve()
+    assert report.write(digits, tmp_path) == FILES
     assert names_in(tmp_path) == sorted([*FILES, "notes.txt"])
     assert "old" not in {(tmp_path / name).read_text() for name in FILES}
     assert (tmp_path / "notes.txt").read_text() == "mine"
@@ -118,9 +121,9 @@ def test_a_number_that_json_cannot_hold_is_written_as_null(digits, tmp_path):
     assert written["seconds"] == {"compile": None, "run": 1.0, "total": 2.0}
 
 
-def test_preparing_a_folder_leaves_nothing_behind(tmp_path):
-    report.prepare(tmp_path / "a" / "b")
-    report.prepare(tmp_path)
+def test_trying_a_folder_leaves_nothing_behind(tmp_path):
+    files.check_writable(tmp_path / "a" / "b")
+    files.check_writable(tmp_path)
     assert names_in(tmp_path) == []
 
 
@@ -128,14 +131,14 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path, monkey
     (tmp_path / "file").write_text("here first")
     for place in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
         with pytest.raises(ValueError, match=r"^the folder must be writable, got ") as refused:
-            report.prepare(place)
+            files.check_writable(place)
         assert "\n" not in str(refused.value)
     assert names_in(tmp_path) == ["file"]
 
     def full(**_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report.tempfile, "TemporaryFile", full)
-    with pytest.raises(ValueError, match="No space left on device"):
-        report.prepare(tmp_path / "new")
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        files.check_writable(tmp_path / "new")
     assert names_in(tmp_path) == ["file"]
