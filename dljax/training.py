@@ -19,7 +19,7 @@ from dljax.optimizers import eval_params, gradient_equivalents
 from dljax.optimizers.wrapping import inner_optimizer
 from dljax.splits import Split
 from dljax.tasks import Task
-from dljax.types import Batch, Data, Metrics, Variables
+from dljax.types import Batch, Data, Metrics, PyTree, Variables
 
 
 class TrainState(NamedTuple):
@@ -45,7 +45,8 @@ class Trainer(NamedTuple):
     """What `run` needs of a way of learning; `trainer` makes the usual one.
 
     Attributes:
-      init: `init(key) -> TrainState`.
+      init: `init(key) -> TrainState`; that of `trainer` takes parameters to begin with as a second
+        argument, such as a run folder kept.
       draw: `draw(state, num_slots) -> rows`, what the next steps consume, leading axis [num_slots].
       step: `step(state, rows) -> (state, loss)`, one update on one slot that is not idle.
       evaluate: `evaluate(state) -> {name: float[]}`, one row of the history.
@@ -100,8 +101,10 @@ def trainer(
         data, split, batch_size=batch_size, order=order, remainder=remainder, parts=parts
     )
 
-    def init(key: jax.Array) -> TrainState:
+    def init(key: jax.Array, params: PyTree | None = None) -> TrainState:
         variables = task.init(stream(key, "init"), source.example(key))
+        if params is not None:
+            variables = {**variables, "params": _like(params, variables["params"])}
         params = checkpoint_name(variables["params"], PARAMETERS)  # for `dljax.costs` to count
         variables = {**variables, "params": params}
         zero = jnp.zeros([], jnp.int32)
@@ -186,6 +189,22 @@ def run(
     return state, {**history, "diverged_at": state.diverged_at}
 
 
+def _like(given: PyTree, params: PyTree) -> PyTree:
+    """Returns given parameters in the containers of a model's own, or raises a `ValueError`."""
+    found, wanted = (jax.tree_util.tree_flatten_with_path(tree)[0] for tree in (given, params))
+    shapes = [[(_names(path), jnp.shape(x)) for path, x in leaves] for leaves in (found, wanted)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"params must be a tree of {shapes[1]}, got {shapes[0]}.")
+    return jax.tree.unflatten(
+        jax.tree.structure(params),
+        [jnp.asarray(x, p.dtype) for (_, x), (_, p) in zip(found, wanted)],
+    )
+
+
+def _names(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
 def _batch_mean(losses: jax.Array, weight: jax.Array | None, mask: jax.Array | None) -> jax.Array:
     if mask is None:
         return losses.mean()
@@ -213,15 +232,13 @@ def advance(fit: Trainer, state: TrainState, num_slots: int) -> TrainState:
         sound = jnp.isfinite(loss) & trees.all_finite(new.variables["params"])
         return {"variables": new.variables, "opt_state": new.opt_state}, sound
 
-    rows = fit.draw(state, num_slots)
+    rows, alive = fit.draw(state, num_slots), state.diverged_at < 0
     idle = jnp.zeros(num_slots, bool) if fit.idle is None else fit.idle(rows)
-    alive = state.diverged_at < 0
     learnt = {"variables": state.variables, "opt_state": state.opt_state}
     slots_and_rows = state.slot + jnp.arange(num_slots), rows
     learnt, taken = go_through(step, learnt, slots_and_rows, idle=idle, alive=alive)
-    slot = state.slot + num_slots
     diverged_at = jnp.where(alive & (taken < num_slots), state.slot + taken + 1, state.diverged_at)
-    return state._replace(**learnt, slot=slot, diverged_at=diverged_at)
+    return state._replace(**learnt, slot=state.slot + num_slots, diverged_at=diverged_at)
 
 
 def history_row(fit: Trainer, state: TrainState) -> Metrics:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dljax as dj
+from dljax.batches import go_through
 
 
 def times_seen(num_rows, rows, *, num_steps, batch_size, **options):
@@ -187,6 +188,94 @@ def test_divergence_keeps_the_state_before_it_and_marks_later_rows():
     assert np.isnan(history["valid_loss"][3:]).all()
     assert np.isfinite(history["valid_loss"][:2]).all()
     assert int(state.opt_state.count) == 2
+
+
+def walk(slots, idle, alive, bad):
+    """What `go_through` promises of one member, slot by slot."""
+    x, taken = np.int32(1), len(slots)
+    for i in np.flatnonzero(~idle):
+        if bad[i]:
+            taken = i
+            break
+        x = x * np.int32(3) + slots[i]
+    return (x if alive else np.int32(1)), taken
+
+
+def test_slots_are_gone_through_as_a_loop_would_whichever_members_hold_still():
+    draw = np.random.default_rng(0)
+    slots, idle = draw.integers(9, size=(6, 4, 7), dtype=np.int32), draw.random((6, 4, 7)) < 0.2
+    bad, alive = draw.random((6, 4, 7)) < 0.1, draw.random((6, 4)) < 0.8
+    idle[0], bad[0], alive[0] = False, False, True  # a tile in which nothing happens
+
+    def member(slots, idle, alive, bad):
+        step = lambda x, slot: (x * 3 + slot[0], ~slot[1])  # noqa: E731
+        return go_through(step, jnp.int32(1), (slots, bad), idle=idle, alive=alive)
+
+    cases = (slots, idle, alive, bad)
+    expected = [[walk(*(x[i, j] for x in cases)) for j in range(4)] for i in range(6)]
+    end, last = np.moveaxis(np.array(expected), -1, 0)
+    in_tiles = jax.jit(lambda *x: jax.lax.map(lambda tile: jax.vmap(member)(*tile), x))
+    nested = jax.jit(jax.vmap(jax.vmap(member)))
+    alone = jax.jit(jax.vmap(lambda *tile: jax.lax.map(lambda one: member(*one), tile)))
+    for way in (in_tiles, nested, alone):
+        found, taken = way(*cases)
+        np.testing.assert_array_equal(found, end)
+        np.testing.assert_array_equal(taken[alive], last[alive])
+
+
+def test_a_member_that_diverges_within_a_round_leaves_the_bits_of_its_tile_alone():
+    data = small.blobs()
+
+    def member(data, *, seed, last):
+        key = dj.stream(jax.random.key(0), "member", seed)
+        rate = lambda count: jnp.where(count < last, 0.1, jnp.inf)  # noqa: E731
+        fit = dj.trainer(small.classifier(), dj.optimizers.momentum(rate), data, batch_size=8)
+        return dj.run(fit, fit.init(key), num_steps=20, eval_every=10)
+
+    def run(seeds, lasts):
+        cells = {"seed": np.array(seeds, np.uint32), "last": np.array(lasts, np.int32)}
+        state, history = dj.population(member, width=2)((data,), cells)
+        return _members((state._replace(key=()), history))
+
+    never = 99
+    one = run([0, 1], [never, never])[0]
+    for last in (3, 10, 16):  # in the first round, at the beginning of the second, within it
+        beside, lost = run([0, 1], [never, last])
+        chex.assert_trees_all_equal(beside, one)
+        assert lost[0].diverged_at == last + 1
+        assert lost[0].opt_state.count == last
+        assert np.isnan(lost[1]["train_loss"]).tolist() == [False, last < 10, True]
+        lost_alone = run([1], [last])[0]
+        chex.assert_trees_all_equal(lost, lost_alone)
+    both = run([0, 1], [7, 3])
+    assert [int(state.diverged_at) for state, _ in both] == [8, 4]
+    chex.assert_trees_all_equal(both[1], run([1, 0], [3, never])[0])
+
+
+def test_a_run_is_differentiated_in_reverse_as_its_steps_are():
+    data = small.blobs()
+
+    def trained(rate, steps_of):
+        fit = dj.trainer(small.classifier(()), dj.optimizers.sgd(rate), data, batch_size=16)
+        state = steps_of(fit, fit.init(jax.random.key(0)))
+        return fit.evaluate(state)["train_loss"]
+
+    def one_by_one(fit, state):
+        rows = fit.draw(state, 2)
+        for i in range(2):
+            state = fit.step(state, jax.tree.map(lambda x, i=i: x[i], rows))[0]
+            state = state._replace(slot=state.slot + 1)
+        return state
+
+    in_rounds = lambda fit, state: dj.run(fit, state, num_steps=2, eval_every=1)[0]  # noqa: E731
+
+    def slope(steps_of):
+        return jax.jit(jax.vmap(jax.grad(lambda rate: trained(rate, steps_of))))
+
+    rates = jnp.array([0.03, 0.1])
+    found, expected = slope(in_rounds)(rates), slope(one_by_one)(rates)
+    # sums in another order, over two steps
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_evaluation_in_slices_is_the_plain_mean(monkeypatch):
