@@ -82,6 +82,28 @@ class Study(NamedTuple):
             columns[name] = np.broadcast_to(x, shape).ravel()
         return pd.DataFrame(columns)
 
+    def to_xarray(self) -> Any:
+        """Returns an `xarray.Dataset` with the axes as coordinates, where xarray is installed.
+
+        Results must be a dict of arrays [*axes, ...]; further dimensions are numbered by name.
+        An axis that is a tree, whose numbers vary together, becomes a coordinate of each.
+
+        Raises:
+          ImportError: If xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError as error:
+            raise ImportError('to_xarray needs xarray: pip install "dljax[xarray]".') from error
+        names, arrays, coordinates = list(self.axes), {}, {}
+        for name, x in self.results.items():
+            further = [f"{name}_{i}" for i in range(x.ndim - len(names))]
+            arrays[name] = ([*names, *further], np.asarray(x))
+        for name, values in self.axes.items():
+            for column, leaf in _columns(name, values).items():
+                coordinates[column] = (name, np.asarray(leaf))
+        return xarray.Dataset(arrays, coordinates)
+
     @staticmethod
     def _dim(axes: dict[str, Any], name: str) -> int:
         if name not in axes:

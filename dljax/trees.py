@@ -32,6 +32,21 @@ def count_parameters(tree: PyTree) -> int:
     return sum(x.size for x in jax.tree.leaves(tree))
 
 
+def in_containers(given: PyTree, tree: PyTree) -> PyTree:
+    """Returns the arrays of `given`, nested dicts and lists, in the containers and types of `tree`.
+
+    Raises:
+      ValueError: If names or shapes differ.
+    """
+    found, wanted = (jax.tree_util.tree_flatten_with_path(part)[0] for part in (given, tree))
+    names = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")  # noqa: E731
+    shapes = [{names(path): jnp.shape(x) for path, x in part} for part in (found, wanted)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"params must have the shapes {shapes[1]}, got {shapes[0]}.")
+    leaves = [jnp.asarray(x, p.dtype) for (_, x), (_, p) in zip(found, wanted)]
+    return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+
+
 def aligned(grads: PyTree, tree: PyTree, *, shapes: bool = False) -> list[Any]:
     """Returns the parts of `tree` that stand where the leaves of `grads` (`None` is one) stand.
 

@@ -76,7 +76,7 @@ def test_the_page_tells_what_the_terminal_tells(folder, digits):
     html = (folder / "report.html").read_text(encoding="utf-8")
     for column in wording.columns(digits.summary):
         assert all(f">{cell}</td>" in html for cell in column.cells)
-    assert "These results are exploratory: nothing was declared before the runs" in html
+    assert "These results are exploratory: no claim was declared before the runs" in html
     for heading in ("How to read this", "Settings", "Environment"):
         assert f"<h2>{heading}</h2>" in html
 

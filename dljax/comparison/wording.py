@@ -10,7 +10,7 @@ Summary = Mapping[str, Any]
 
 EDGES = {"low": "◂", "high": "▸"}
 EVIDENCE = {
-    "exploratory": "nothing was declared before the runs, so they suggest which optimizer to "
+    "exploratory": "no claim was declared before the runs, so they suggest which optimizer to "
     "look at next and do not confirm that one is better",
 }
 
