@@ -38,7 +38,7 @@ def successive_halving(
       goal: "min" or "max" of it.
       eta: Of how many configurations one goes on, >= 2.
       over: Axes that are averaged; those that are not there are ignored.
-      **options: Further arguments of `dj.study`.
+      **options: Further arguments of `dj.study`. Programs of static axes halve each on their own.
 
     Returns:
       The `Study` of all members, whose results tell how far each came ("stopped_at" of
@@ -62,6 +62,10 @@ def successive_halving(
     def survive(number, reports, going):
         if number + 1 not in rungs:
             return going
+        if not isinstance(reports, Mapping):
+            raise ValueError(
+                f"reports must be a dict that holds {metric!r}, got {type(reports).__name__}."
+            )
         if metric not in reports:
             raise unknown("measure", metric, reports)
         value = np.mean(sign * np.reshape(reports[metric], lengths), averaged, keepdims=True)

@@ -104,7 +104,7 @@ def trainer(
     def init(key: jax.Array, params: PyTree | None = None) -> TrainState:
         variables = task.init(stream(key, "init"), source.example(key))
         if params is not None:
-            variables = {**variables, "params": _like(params, variables["params"])}
+            variables = {**variables, "params": trees.in_containers(params, variables["params"])}
         params = checkpoint_name(variables["params"], PARAMETERS)  # for `dljax.costs` to count
         variables = {**variables, "params": params}
         zero = jnp.zeros([], jnp.int32)
@@ -187,22 +187,6 @@ def run(
 
     state, history = jax.lax.scan(one_round, state, jnp.arange(num_steps // eval_every + 1))
     return state, {**history, "diverged_at": state.diverged_at}
-
-
-def _like(given: PyTree, params: PyTree) -> PyTree:
-    """Returns given parameters in the containers of a model's own, or raises a `ValueError`."""
-    found, wanted = (jax.tree_util.tree_flatten_with_path(tree)[0] for tree in (given, params))
-    shapes = [[(_names(path), jnp.shape(x)) for path, x in leaves] for leaves in (found, wanted)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"params must be a tree of {shapes[1]}, got {shapes[0]}.")
-    return jax.tree.unflatten(
-        jax.tree.structure(params),
-        [jnp.asarray(x, p.dtype) for (_, x), (_, p) in zip(found, wanted)],
-    )
-
-
-def _names(path: tuple) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _batch_mean(losses: jax.Array, weight: jax.Array | None, mask: jax.Array | None) -> jax.Array:

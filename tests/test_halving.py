@@ -49,6 +49,15 @@ def test_a_configuration_with_a_nan_comes_last():
     assert halving(eta=2)["rounds"][:, 4].tolist() == [1, 1]
 
 
+def test_reports_without_names_are_refused():
+    member = MEMBER._replace(
+        advance=lambda state, number, *, seed, rate: (state, rate),
+        result=lambda state, r, **_: state,
+    )
+    with pytest.raises(ValueError, match="reports must be a dict that holds 'loss', got ndarray"):
+        dj.successive_halving(member, axes={"rate": RATES, "seed": [0]}, metric="loss")
+
+
 def test_one_that_still_runs_goes_on_before_any_that_has_finished():
     member = MEMBER._replace(
         init=lambda *, seed, rate: jnp.where(rate > 90, 0, 100), finished=lambda state: state > 50
