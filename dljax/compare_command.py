@@ -1,6 +1,7 @@
 """`dljax compare`: the comparison of optimizers, as a table or as JSON, and a folder of files."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import tyro
 from dljax.addresses import first_line, from_file, is_address
 from dljax.errors import DataError
 from dljax.options import Address, Count, Flag, Folder, Names, Numbers, Width
+
+RUN_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass
@@ -83,7 +86,7 @@ def run_compare(options: Compare) -> None:
         learning_rates = learning_rates or [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
         rounds = max(1, problem.num_steps // problem.eval_every // 3)
         steps = problem.eval_every * rounds if steps is None else steps
-    folder = Path(options.out or Path("runs") / problem.name)
+    folder = Path(options.out) if options.out else Path("runs") / _run_name(problem.name)
     comparison = compare(
         problem,
         _optimizers(options.optimizers),
@@ -124,6 +127,16 @@ def _problem(options: Compare) -> Any:
     except Exception as error:
         line = first_line(error)
         raise ValueError(f"{options.problem} must make a dljax.Problem, got {line}") from error
+
+
+def _run_name(name: str) -> str:
+    """Returns the name of a problem as one of a folder, which it may have from anywhere."""
+    if not RUN_NAME.fullmatch(name):
+        raise ValueError(
+            f"the name of a problem must match {RUN_NAME.pattern} to name its run folder, "
+            f"got {name!r}; give --out."
+        )
+    return name
 
 
 def _optimizers(names: str) -> dict[str, Callable] | None:

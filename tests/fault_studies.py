@@ -15,11 +15,14 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import matplotlib.backends.backend_agg
+import matplotlib.backends.backend_svg  # noqa: F401
 import numpy as np
 
 import dljax as dj
 from dljax import cli, populations
-from dljax.store import sections
+from dljax.comparison import report  # noqa: F401
+from dljax.store import runs, sections
 
 DATA = {
     "x": np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32),
@@ -120,7 +123,21 @@ def holding(out, after, marker):
     study(out)
 
 
+def slow_to_close(marker, arguments):
+    """Runs a command that takes a minute to close its folder."""
+    close = runs.Run.close
+
+    def closes(run):
+        Path(marker).touch()
+        time.sleep(60)
+        close(run)
+
+    runs.Run.close = closes
+    cli.main(arguments)
+
+
 JOBS = {
+    "slow_to_close": slow_to_close,
     "study": lambda **told: study(**told) and None,
     "killed_at": killed_at,
     "full": full,

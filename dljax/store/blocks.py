@@ -96,7 +96,10 @@ def unpacked(content: bytes) -> dict[str, list[np.ndarray]]:
 
 def restored(arrays: Iterable[np.ndarray], leaves: Iterable[Leaf]) -> list[Any]:
     """Returns the leaves as they were, from plain arrays; raises a `ValueError` if they differ."""
-    found = [_restored(x, leaf) for x, leaf in zip(arrays, leaves, strict=True)]
+    arrays, leaves = list(arrays), list(leaves)
+    if len(arrays) != len(leaves):
+        raise ValueError(f"it holds {len(arrays)} arrays of {len(leaves)}")
+    found = [_restored(x, leaf) for x, leaf in zip(arrays, leaves)]
     if len({len(x) for x in jax.tree.leaves(found)}) > 1:
         raise ValueError("its arrays are of different numbers of members")
     return found

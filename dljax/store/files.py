@@ -90,7 +90,7 @@ def write_document(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON object with its schema and the SHA-256 of all the rest."""
     whole = {"schema": SCHEMA, **content}
     whole["sha256"] = sha256(canonical(whole))
-    write(path, json.dumps(whole, indent=2, allow_nan=False).encode() + b"\n")
+    write(path, _spelt(whole))
 
 
 def read_document(path: Path, *names: str) -> dict[str, Any]:
@@ -105,15 +105,20 @@ def read_document(path: Path, *names: str) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError(f"it is {type(found).__name__}, not an object")
         check_schema(path, found)
-        if found.pop("sha256", None) != sha256(canonical(found)):
+        is_spelt_so = content == _spelt(found)
+        if found.pop("sha256", None) != sha256(canonical(found)) or not is_spelt_so:
             raise ValueError("its content does not have its SHA-256")
         if missing := [name for name in names if name not in found]:
             raise ValueError(f"it has no {missing[0]!r}, so it is another file")
     except DataError:
         raise
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}.") from None
     return found
+
+
+def _spelt(whole: Mapping[str, Any]) -> bytes:
+    return json.dumps(whole, indent=2, allow_nan=False).encode() + b"\n"
 
 
 def check_schema(path: Path, found: Mapping[str, Any]) -> None:

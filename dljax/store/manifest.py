@@ -13,7 +13,7 @@ CHECK = 16  # hexadecimal digits of a line's SHA-256
 FILES = {
     "block": re.compile(r"blocks/[0-9]{6,12}\.npz"),
     "checkpoint": re.compile(r"checkpoints/[0-9]{6,12}\.npz"),
-    "file": re.compile(r"[A-Za-z0-9_-]{1,64}\.[a-z]{2,4}"),
+    "file": re.compile(r"(?!declaration|environment)[A-Za-z0-9_-]{1,64}\.[a-z]{2,4}"),
 }
 KINDS = {
     "block": {"section": str, "file": str, "sha256": str, "members": int, "added": bool},
@@ -93,7 +93,8 @@ class Writer:
 def _entry(path: Path, number: int, text: bytes) -> dict[str, Any]:
     """Returns what a line says, or raises a `ValueError` that says what is wrong."""
     body = files.parsed(text)
-    if not isinstance(body, dict) or body.pop("check", None) != _check(body):
+    is_ours = isinstance(body, dict) and files.canonical(body) == text
+    if not is_ours or body.pop("check", None) != _check(body):
         raise ValueError("it does not have its check")
     files.check_schema(path, body)
     if body.pop("n", None) != number:

@@ -9,9 +9,11 @@ import numpy as np
 
 from dljax.errors import DataError
 from dljax.store import declarations, files, manifest
-from dljax.store.blocks import Leaf, plain_tree, restored, unpacked
+from dljax.store.blocks import Leaf, is_keys, plain_tree, restored, unpacked
 from dljax.store.runs import ENVIRONMENT, FOLDERS, content, live
 from dljax.types import PyTree
+
+WRITTEN = ("results.csv", "summary.json", "report.html", "learning_curves*.*", "sensitivity.*")
 
 
 class Stored(NamedTuple):
@@ -50,14 +52,8 @@ class Stored(NamedTuple):
         leaves = [Leaf(*leaf) for leaf in told["leaves"]]
         axes, results = [], []
         for entry in found:
-            try:
-                trees = unpacked(content(self.folder, entry))
-                axes.append(trees["axis"])
-                results.append(restored(trees["result"], leaves))
-            except DataError:
-                raise
-            except (ValueError, KeyError) as error:
-                raise DataError(f"{self.folder / entry['file']} is damaged: {error}.") from None
+            for found, part in zip((axes, results), _block(self.folder, entry, leaves)):
+                found.append(part)
         joined = [_joined(parts) for parts in zip(*results)]
         return [np.concatenate(parts) for parts in zip(*axes)], plain_tree(joined, leaves)
 
@@ -86,12 +82,12 @@ def damages(folder: str | os.PathLike) -> list[str]:
     Raises:
       ValueError: If the folder is none.
     """
-    folder, wrong = Path(folder), []
+    folder, wrong, programs = Path(folder), [], None
     if not folder.is_dir():
         raise ValueError(f"a run folder must be a folder, got {folder}.")
     for name, fields in ((declarations.NAME, declarations.FIELDS), (ENVIRONMENT, ("sessions",))):
         try:
-            files.read_document(folder / name, *fields)
+            programs = files.read_document(folder / name, *fields).get("programs", programs)
         except DataError as error:
             wrong.append(str(error))
     try:
@@ -99,21 +95,46 @@ def damages(folder: str | os.PathLike) -> list[str]:
     except DataError as error:
         return [*wrong, str(error)]
     wrong += found.damage
+    if found.torn:
+        wrong.append(f"the last line of {folder / manifest.NAME} is cut off, as a kill leaves it.")
     entries = live(found.entries)
     for entry in entries:
         if "file" in entry:
             try:
-                unread = content(folder, entry)
-                if entry["kind"] in FOLDERS:
-                    unpacked(unread)
-            except ValueError as error:
+                _check(folder, entry, programs)
+            except DataError as error:
                 wrong.append(str(error))
     named = {entry.get("file") for entry in entries}
-    for name in FOLDERS.values():
-        for path in sorted((folder / name).glob("*")):
+    for pattern in (*(f"{name}/*" for name in FOLDERS.values()), *WRITTEN):
+        for path in sorted(folder.glob(pattern)):
             if path.relative_to(folder).as_posix() not in named:
                 wrong.append(f"{path} is named by no line of {manifest.NAME}.")
     return wrong
+
+
+def _check(folder: Path, entry: Mapping[str, Any], programs: Mapping[str, Any] | None) -> None:
+    """Raises a `DataError` unless the file of a line is what it should be."""
+    if entry["kind"] == "block" and programs is not None:
+        told = programs.get(entry["section"], {"leaves": []})
+        _block(folder, entry, [Leaf(*leaf) for leaf in told["leaves"]])
+    else:
+        content(folder, entry)
+
+
+def _block(
+    folder: Path, entry: Mapping[str, Any], leaves: list[Leaf]
+) -> tuple[list[np.ndarray], list[Any]]:
+    """Reads a block: the arrays of the coordinates, and the leaves of the results."""
+    found = content(folder, entry)
+    try:
+        trees = unpacked(found)
+        axes, results = trees.get("axis", []), restored(trees.get("result", []), leaves)
+        arrays = [*axes, *(x.data if is_keys(x) else x for x in results)]
+        if {x.shape[:1] for x in arrays} != {(entry["members"],)} or not axes:
+            raise ValueError(f"it does not hold {entry['members']} members")
+    except ValueError as error:
+        raise DataError(f"{folder / entry['file']} is damaged: {error}.") from None
+    return axes, results
 
 
 def values(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -137,7 +137,8 @@ class Run:
         for folder in (".", *FOLDERS.values()):
             for path in (self.folder / folder).glob("*"):
                 where = path.relative_to(self.folder).as_posix()
-                if OURS.fullmatch(path.name) and where not in named:
+                is_file = path.is_symlink() or not path.is_dir()
+                if OURS.fullmatch(path.name) and where not in named and is_file:
                     path.unlink(missing_ok=True)
 
     def program(self, section: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from dljax.errors import DataError
 from dljax.populations import Rounds
 from dljax.programs import Outline
 from dljax.store import declarations
-from dljax.store.blocks import is_keys, leaves_of, on_host, packed, restored, unpacked
+from dljax.store.blocks import Leaf, is_keys, leaves_of, on_host, packed, restored, unpacked
 from dljax.store.fingerprints import of_jaxprs
 from dljax.store.runs import Run
 from dljax.types import PyTree
@@ -48,10 +48,12 @@ class Section:
     def is_done(self, cells: dict[str, Any]) -> bool:
         """Returns whether all members are stored. A meeting of the processes."""
         left = set(identities(cells))
-        if self.run is not None and self.run.entries("done", self.name):
+        told = self.run and self.run.program(self.name)
+        if told and self.run.entries("done", self.name):
+            leaves = {"axis": leaves_of(cells), "result": [Leaf(*leaf) for leaf in told["leaves"]]}
             for entry in self.run.entries("block", self.name):
                 with suppress(DataError):  # told when it is read for its results
-                    left -= set(rows_of(self._trees(entry)["axis"]))
+                    left -= set(rows_of(self._content(entry, leaves)[0]))
         return lifelines.from_first(b"" if left else b"done") == b"done"
 
     def declare(self, outline: Outline, width: int) -> None:
@@ -173,13 +175,15 @@ class Section:
         """Returns the places in `cells` of what is stored, and its arrays."""
         place = {identity: i for i, identity in enumerate(identities(cells))}
         rows, parts, damaged = [], [], []
+        leaves = {"axis": leaves_of(cells), name: leaves_of(shapes)}
         for entry in self.run.entries(kind, self.name):
             try:
-                where, found = self._content(entry, cells, shapes, name)
+                axes, found = self._content(entry, leaves)
             except DataError as error:
                 damaged.append(entry)
                 self.run.say(f"{error} What it held of {entry['members']} members is run again.")
                 continue
+            where = rows_of(axes)
             inside = [i for i, identity in enumerate(where) if identity in place]
             rows += [place[where[i]] for i in inside]
             parts.append([_taken(x, inside) for x in found])
@@ -188,19 +192,16 @@ class Section:
         rows, first = np.unique(np.asarray(rows, int), return_index=True)
         return rows, [_taken(_joined(x), first) for x in zip(*parts)] if rows.size else []
 
-    def _trees(self, entry) -> dict[str, list[np.ndarray]]:
+    def _content(self, entry, leaves: dict[str, list[Leaf]]) -> list[list[Any]]:
+        """Returns the leaves of the trees in a file; raises a `DataError` if they are others."""
         content = self.run.content(entry)
         try:
-            return unpacked(content)
+            trees = unpacked(content)
+            found = [restored(trees.get(name, []), some) for name, some in leaves.items()]
+            if {len(x) for x in jax.tree.leaves(found)} != {entry["members"]}:
+                raise ValueError(f"it does not hold {entry['members']} members")
+            return found
         except ValueError as error:
-            raise DataError(f"{self.run.folder / entry['file']} is damaged: {error}.") from None
-
-    def _content(self, entry, cells, shapes, name) -> tuple[list[bytes], list[Any]]:
-        trees = self._trees(entry)
-        try:
-            where = restored(trees["axis"], leaves_of(cells))
-            return rows_of(where), restored(trees[name], leaves_of(shapes))
-        except (ValueError, KeyError) as error:
             raise DataError(f"{self.run.folder / entry['file']} is damaged: {error}.") from None
 
 
