@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dljax import datasets, losses, splits
+from dljax import datasets, deepobs, losses, splits
 from dljax.errors import unknown
 from dljax.functions import FUNCTIONS, Function
 from dljax.keys import stream
@@ -50,6 +50,7 @@ class Problem(NamedTuple):
       target: For steps-to-target; `None` where none is stated.
       labels: Name of the array of class labels in `data`, if there is one.
       parts: Parts that are evaluated; "train" costs most.
+      order: Order of the rows, and `remainder` of the last ones, as of `dj.trainer`.
     """
 
     name: str
@@ -64,6 +65,8 @@ class Problem(NamedTuple):
     target: Target | None = None
     labels: str | None = None
     parts: tuple[str, ...] = ("train", "valid", "test")
+    order: str = "reshuffle"
+    remainder: str = "keep"
 
 
 def digits_mlp(**_: Any) -> Problem:
@@ -136,6 +139,20 @@ def diabetes_linear(
     )
 
 
+def quadratic_deep(**_: Any) -> Problem:
+    """A noisy quadratic in 100 dimensions, 10 of them steep; DeepOBS's P1, rebuilt."""
+    return Problem(
+        "quadratic-deep",
+        *deepobs.quadratic_deep(),
+        batch_size=128,
+        num_steps=700,
+        eval_every=70,
+        target=Target("valid_loss", 87.703),
+        parts=("valid", "test"),
+        remainder="drop",
+    )
+
+
 def analytic(function: Function, **_: Any) -> Problem:
     """A function of few variables with a known minimum, from a random start near the usual one."""
 
@@ -170,6 +187,7 @@ PROBLEMS: dict[str, Callable[..., Problem]] = {
     "fashion-mnist-cnn": fashion_mnist_cnn,
     "breast-cancer-logistic": breast_cancer_logistic,
     "diabetes-linear": diabetes_linear,
+    "quadratic-deep": quadratic_deep,
     "diabetes-linear-huber": partial(diabetes_linear, loss=losses.huber, suffix="-huber"),
     **{f.name: partial(analytic, f) for f in FUNCTIONS},
 }

@@ -20,6 +20,7 @@ FLOORS = {
         ("axes", "plans", "named", "folders", "studies", "halving"), (3, "populations")
     ),
     **dict.fromkeys(("timings", "throughput"), (3, "populations")),
+    "deepobs": (2, "learning"),
     "store": (2, "populations"),
     **dict.fromkeys(("addresses", "options"), (0, "both")),
     "comparison": (4, "both"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dljax as dj
-from dljax import datasets
+from dljax import datasets, deepobs
 from dljax.functions import FUNCTIONS
 from dljax.problems import PROBLEMS, load, summary
 
@@ -82,10 +82,10 @@ def test_the_parts_of_a_problem_partition_its_rows(problem):
     if problem.split is None:
         assert callable(problem.data)
         return
-    num_rows = len(problem.data["y"])
+    num_rows = len(jax.tree.leaves(problem.data)[0])
     rows = np.concatenate([entries(part) for part in problem.split])
     np.testing.assert_array_equal(np.sort(rows), np.arange(num_rows))
-    assert len(entries(problem.split.train)) > num_rows / 2
+    assert len(entries(problem.split.train)) > num_rows / 3
 
 
 @pytest.mark.parametrize("name", FROM_FILES)
@@ -141,3 +141,26 @@ def test_the_summary_of_every_problem_is_a_line():
     assert all(line.strip() and "\n" not in line for line in lines.values())
     assert lines["digits-mlp"].startswith("1,797 handwritten digits")
     assert lines["rosenbrock"].startswith("(1 - x)^2")
+
+
+def test_the_deep_quadratic_is_the_one_that_was_published():
+    problem = load("quadratic-deep")
+    fit = dj.trainer(problem.task, dj.optimizers.sgd(0.0), problem.data, problem.split)
+    start = fit.evaluate(fit.init(jax.random.key(0)))
+    np.testing.assert_allclose(start["test_loss"], 353.446764, rtol=1e-6)  # as printed: 353.446764
+    H = deepobs.hessian()
+    eigenvalues = np.linalg.eigvalsh(H)
+    assert np.sum(eigenvalues < 1) == 90
+    assert np.sum((eigenvalues > 30) & (eigenvalues < 60)) == 10
+
+
+def test_a_row_of_the_deep_quadratic_holds_all_that_its_loss_needs():
+    task, data, split = deepobs.quadratic_deep()
+    theta = np.random.default_rng(0).normal(size=100)
+    x = np.random.RandomState(deepobs.TRAIN).normal(0, 0.6, (1000, 100)).astype(np.float32)[:8]
+    apart = theta - x
+    expected = np.einsum("ni,ij,nj->n", apart, deepobs.hessian(), apart) / 2
+    rows = {name: values[:8] for name, values in data.items()}
+    found = task.loss(jnp.asarray(theta, jnp.float32), rows)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32 of sums of 100 terms
+    assert [int(part.count) for part in split] == [1000, 1000, 896]

@@ -142,6 +142,8 @@ def _fit(root, data, split, *, seed, point=None, problem, factory):
         problem.data if callable(problem.data) else data,
         split,
         batch_size=problem.batch_size,
+        order=problem.order,
+        remainder=problem.remainder,
         parts=problem.parts,
     )
     return fit, stream(root, "member", seed)

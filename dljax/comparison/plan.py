@@ -156,6 +156,8 @@ def _fit(problem: Problem, optimizer: optax.GradientTransformation) -> Trainer:
         problem.data,
         problem.split,
         batch_size=problem.batch_size,
+        order=problem.order,
+        remainder=problem.remainder,
         parts=problem.parts,
     )
 
@@ -192,7 +194,8 @@ def described(plan: Plan, widths: dict[str, int]) -> dict[str, Any]:
             "evaluation_seeds": plan.evaluation_seeds.tolist(),
             "seed": plan.seed,
             "width": widths,
-            "order": "reshuffle",
+            "order": problem.order,
+            "remainder": problem.remainder,
         },
         "environment": {
             "dljax": dljax.__version__,
