@@ -118,6 +118,7 @@ def run_report(options: Report) -> None:
     """Writes the tables and pictures of a run folder again."""
     from dljax import archive
     from dljax.comparison import Comparison, report
+    from dljax.comparison.study_page import write_report
     from dljax.folders import Part, write
     from dljax.store.reading import read
     from dljax.store.runs import Run
@@ -128,15 +129,17 @@ def run_report(options: Report) -> None:
     with Run(options.run, *how, computes=False) as run:
         if not isinstance(found, Comparison):
             write(Part(run, "study", is_whole=True), found)
-            print((run.folder / "summary.json").read_text().strip())
-            return
-        run.record(report.write(found, options.run))
-    if options.json:
-        print(json.dumps(found.summary, indent=2, allow_nan=False))
+            run.record(write_report(found, run.folder.name, run.folder))
+            told = json.loads((run.folder / "summary.json").read_text())
+        else:
+            run.record(report.write(found, options.run))
+            told = found.summary
+    if options.json or not isinstance(found, Comparison):
+        print(json.dumps(told, indent=2, allow_nan=False))
     else:
         from rich.console import Console
 
-        Console().print(report.table(found.summary))
+        Console().print(report.table(told))
     print(f"Everything is in {Path(options.run) / 'report.html'} and beside it.", file=sys.stderr)
 
 

@@ -74,25 +74,26 @@ def page(summary: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     title = f"{wording.counted(summary)} on {problem['name']}"
     body = [
         f"<h1>{escape(title)}</h1>",
-        _paragraph(wording.subject(summary) + ".", "lead"),
-        _paragraph(f"These results are {wording.evidence(summary)}."),
+        paragraph(wording.subject(summary) + ".", "lead"),
+        paragraph(f"These results are {wording.evidence(summary)}."),
         _table(summary),
         _list(wording.notes(summary)[:-1]),  # the last one, the evidence, stands above
-        *(_figure(name, picture) for name, picture in pictures.items()),
+        *(figure(*_CAPTIONS[name], picture) for name, picture in pictures.items()),
         "<h2>How to read this</h2>",
-        *(_paragraph(text) for text in _READING),
+        *(paragraph(text) for text in _READING),
         "<h2>Settings</h2>",
-        _definitions(
+        definitions(
             {"decided by": wording.words(f"valid_{problem['metric']}")} | summary["settings"]
         ),
         "<h2>Environment</h2>",
-        _definitions(
-            {**summary["environment"], **{f"seconds, {n}": s for n, s in seconds.items()}}
-        ),
-        _paragraph(
-            "The numbers behind this page: results.csv and summary.json beside it.", "small"
-        ),
+        definitions({**summary["environment"], **{f"seconds, {n}": s for n, s in seconds.items()}}),
+        paragraph("The numbers behind this page: results.csv and summary.json beside it.", "small"),
     ]
+    return document(title, body)
+
+
+def document(title: str, body: list[str]) -> str:
+    """Returns parts of a page, ready as HTML, as a page."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -104,28 +105,32 @@ def page(summary: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
 
 def _table(summary: Mapping[str, Any]) -> str:
     """Returns the table of results, the same cells as in the terminal."""
-    columns = wording.columns(summary)
+    return table(wording.columns(summary))
+
+
+def table(columns: list[wording.Column]) -> str:
+    """Returns columns of cells as a table."""
     head = "".join(
         f'<th scope="col" class="{column.justify}">{escape(column.header)}</th>'
         for column in columns
     )
-    rows = [
-        "".join(
-            f'<td class="{column.justify}">{escape(column.cells[index])}</td>' for column in columns
-        )
-        for index in range(len(summary["optimizers"]))
-    ]
-    lines = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    rows = zip(*(column.cells for column in columns), strict=True)
+    justify = [column.justify for column in columns]
+    lines = "\n".join(
+        "<tr>"
+        + "".join(f'<td class="{how}">{escape(cell)}</td>' for how, cell in zip(justify, row))
+        + "</tr>"
+        for row in rows
+    )
     return (
         f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{lines}\n</tbody>\n</table></div>"
     )
 
 
-def _figure(name: str, picture: bytes) -> str:
-    """Returns a picture that is part of the page, with its caption."""
+def figure(lead: str, caption: str, picture: bytes) -> str:
+    """Returns an SVG that is part of the page, with its caption."""
     data = base64.b64encode(picture).decode("ascii")
-    lead, caption = _CAPTIONS[name]
     return (
         f'<figure><div class="wide"><img alt="{escape(lead)}" '
         f'src="data:image/svg+xml;base64,{data}"></div>\n'
@@ -133,7 +138,7 @@ def _figure(name: str, picture: bytes) -> str:
     )
 
 
-def _paragraph(text: str, kind: str = "text") -> str:
+def paragraph(text: str, kind: str = "text") -> str:
     """Returns text as a paragraph."""
     return f'<p class="{kind}">{escape(text)}</p>'
 
@@ -144,7 +149,7 @@ def _list(texts: list[str]) -> str:
     return f'<ul class="small">\n{items}\n</ul>'
 
 
-def _definitions(values: Mapping[str, Any]) -> str:
+def definitions(values: Mapping[str, Any]) -> str:
     """Returns names and values side by side; a list of seeds is shortened."""
     lines = [
         f"<dt>{escape(wording.words(name))}</dt><dd>{escape(_value(value))}</dd>"
