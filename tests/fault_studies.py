@@ -5,12 +5,14 @@ A process of its own is what can be killed, stopped or run out of disk; forked b
 device it starts in milliseconds.
 """
 
+import fcntl
 import json
 import os
 import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import jax
@@ -82,23 +84,30 @@ def study(out, kind="whole", seeds=3, rates=RATES, **options):
 
 
 def killed_at(number, **told):
-    """Runs a study that dies at its `number`-th step of writing, before, in or after it."""
-    steps = iter(range(number + 1))
+    """Runs a study that dies at its `number`-th step of writing.
 
-    def dying(call):
-        def step(*arguments, **named):
-            left = number - next(steps, number)
-            if left > 0:
-                return call(*arguments, **named)
-            if call is write and len(arguments[1]) > 1:
-                call(arguments[0], arguments[1][: len(arguments[1]) // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
+    Of what it was about to write, or had not yet synced, half is lost.
+    """
+    steps, write, truncate = iter(range(number)), os.write, os.ftruncate
+
+    def die(name, file, *inputs):
+        if name == "write":
+            write(file, inputs[0][: len(inputs[0]) // 2])
+        if name == "fsync" and not fcntl.fcntl(file, fcntl.F_GETFL) & os.O_APPEND:
+            with suppress(OSError):  # a folder
+                truncate(file, os.fstat(file).st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def dying(name, call):
+        def step(*inputs, **named):
+            if next(steps, None) is None:
+                die(name, *inputs)
+            return call(*inputs, **named)
 
         return step
 
-    write = os.write
     for name in ("write", "fsync", "replace", "unlink", "ftruncate"):
-        setattr(os, name, dying(getattr(os, name)))
+        setattr(os, name, dying(name, getattr(os, name)))
     study(**told)
 
 
@@ -156,19 +165,9 @@ def _born(job, log, cwd, environment, **told):
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(cwd)
     os.environ.update(environment)
-    code = 1
-    try:
-        dj.configure()
-        JOBS[job](**told)
-        code = 0
-    except SystemExit as stop:
-        code = stop.code or 0
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    dj.configure()
+    JOBS[job](**told)
+    sys.exit()
 
 
 def main():

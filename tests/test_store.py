@@ -437,3 +437,16 @@ def test_defaults_of_a_function_count():
         return survive
 
     assert of_function(made(1)) != of_function(made(2))
+
+
+def test_a_file_is_written_through_no_link(tmp_path):
+    outside, path = tmp_path / "outside", tmp_path / "run" / "declaration.json"
+    path.parent.mkdir()
+    outside.write_text("kept")
+    path.symlink_to(outside)
+    (path.parent / ".declaration.json.tmp").symlink_to(outside)
+    files.write(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert not path.is_symlink()
+    assert os.listdir(path.parent) == ["declaration.json"]
+    assert outside.read_text() == "kept"
