@@ -48,7 +48,8 @@ class Stored(NamedTuple):
         told = self.declaration["programs"].get(name)
         found = [e for e in self.entries if e["kind"] == "block" and e["section"] == name]
         if told is None or not found:
-            raise DataError(f"{self.folder} must hold members of {name!r}, got none.")
+            path = self.folder / manifest.NAME
+            raise DataError(f"{path} must name members of {name!r}, got none.")
         leaves = [Leaf(*leaf) for leaf in told["leaves"]]
         axes, results = [], []
         for entry in found:
