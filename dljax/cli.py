@@ -15,6 +15,7 @@ import tyro
 
 from dljax import lifelines
 from dljax.addresses import first_line, from_file, is_address
+from dljax.audit_command import Audit, run_audit
 from dljax.bench_command import Bench, run_bench
 from dljax.compare_command import Compare, run_compare
 from dljax.errors import DataError, unknown
@@ -145,6 +146,7 @@ COMMANDS = {
     Report: ("report", run_report),
     Replay: ("replay", run_replay),
     Verify: ("verify", run_verify),
+    Audit: ("audit", run_audit),
     List: ("list", _list),
     Check: ("check", _check),
     Bench: ("bench", run_bench),
