@@ -36,9 +36,11 @@ def write(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, IsADirectoryError):
+            raise DataError(f"{path} must be a regular file, got a folder in its place.") from None
         raise
     _sync(path.parent)
 
