@@ -170,7 +170,7 @@ def test_the_stratified_bootstrap_knows_no_variance_between_problems():
 
 def test_the_bootstrap_of_one_problem_has_the_error_of_a_mean():
     x = RUNS.standard_normal((1, 1, 50))
-    found = aggregate(x, statistic=lambda s: s.mean(axis=(1, 2)), num_draws=4000)
+    found = aggregate(x, statistic=lambda s: s.mean(axis=(-2, -1)), num_draws=4000)
     half = 1.96 * x.std(ddof=1) / np.sqrt(50)
     # quantiles of 4,000 draws are within some 4 % of the normal ones
     np.testing.assert_allclose(

@@ -87,18 +87,30 @@ def test_five_seeds_cannot_reach_a_twentieth_and_the_test_says_so():
     assert sign_flip_test([0.0, 0.0]) == (1.0, 1.0, True)
 
 
-def test_many_seeds_draw_their_signs_and_never_claim_nothing_is_rarer():
-    d = np.arange(1.0, 18.0)
-    assert sign_flip_test(d, num_draws=999) == (0.001, 0.001, False)
-    whole = np.array([3, -1, 4, 1, -5, 9, 2, -6, 5, 3, 5, -8, 9, 7, 9, -3, 2, 3])
-    shares = np.ones(1)  # of the sums from -85 to 85 in steps of 2
+def exact_p(whole):
+    """The sign-flip p of whole numbers, from the distribution of their sum built one by one."""
+    shares = np.ones(1)  # of the sums in steps of 2
     for x in np.abs(whole):
         shares = np.convolve(shares, np.eye(1, x + 1)[0] / 2 + np.eye(1, x + 1, x)[0] / 2)
     sums = 2 * np.arange(shares.size) - np.abs(whole).sum()
-    exact = shares[np.abs(sums) >= abs(whole.sum())].sum()
-    p = sign_flip_test(whole, 1, num_draws=20_000).p
-    assert p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 20_000))
-    assert p == sign_flip_test(whole, 1, num_draws=20_000).p
+    return shares[np.abs(sums) >= abs(whole.sum())].sum()
+
+
+@pytest.mark.parametrize("size", [17, 30, 32])
+def test_thirty_seeds_are_tested_exactly(size):
+    whole = np.random.default_rng(size).integers(1, 30, size) * np.resize([1, -1, 1, 1, -1], size)
+    p, smallest, exact = sign_flip_test(whole)
+    assert exact
+    assert p == pytest.approx(exact_p(whole), rel=1e-9)
+    assert smallest == 2.0 ** (1 - size)
+
+
+def test_more_seeds_draw_their_signs_and_never_claim_that_nothing_is_rarer():
+    assert sign_flip_test(np.arange(1.0, 41.0), num_draws=999) == (0.001, 0.001, False)
+    whole = np.random.default_rng(0).integers(1, 30, 40) * np.resize([1, -1, 1, 1, -1], 40)
+    found, exact = sign_flip_test(whole, 1, num_draws=20_000), exact_p(whole)
+    assert found.p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 20_000))
+    assert found == sign_flip_test(whole, 1, num_draws=20_000)
 
 
 def test_equivalence_is_the_larger_of_two_one_sided_t_tests():

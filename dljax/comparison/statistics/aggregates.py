@@ -99,7 +99,7 @@ def aggregate(
     Args:
       scores: float[A, P, S], S >= 2, finite.
       seed: Of the bootstrap.
-      statistic: From float[A, P, S] to float[A]; `optimality_gap` is another.
+      statistic: From float[..., P, S] to float[...]; `optimality_gap` is another.
       level: Coverage of each interval, in (0, 1).
       num_draws: Number of bootstrap samples, >= 1.
 
@@ -108,7 +108,9 @@ def aggregate(
     """
     scores = finite("scores", scores, at_least=2, ndim=3)
     require("level", level, "(0, 1)")
-    draws = np.array([statistic(x) for x in _resampled(scores, seed, num_draws)])
+    P, S = scores.shape[1:]
+    rows = np.random.default_rng(seed).integers(0, S, (num_draws, 1, P, S - 1))
+    draws = statistic(np.take_along_axis(scores[None], rows, axis=3))  # [R, A]
     estimate = statistic(scores)
     return Aggregates(
         estimate,
@@ -154,11 +156,3 @@ def per_problem(x: ArrayLike, num_problems: int) -> np.ndarray:
     if x.size != num_problems:
         raise ValueError(f"there must be one number for each of {num_problems}, got {x.size}.")
     return x
-
-
-def _resampled(scores: np.ndarray, seed: int, num_draws: int):
-    """Yields float[A, P, S] with seeds drawn within problems, the same for all optimizers."""
-    P, S = scores.shape[1:]
-    rng = np.random.default_rng(seed)
-    for _ in range(num_draws):
-        yield np.take_along_axis(scores, rng.integers(0, S, (1, P, S - 1)), axis=2)
