@@ -371,3 +371,14 @@ def test_out_of_memory_begins_anew_in_a_folder_too(through, tmp_path, monkeypatc
     assert bits_of(found) == bits_of(through["whole"])
     assert damages(tmp_path) == []
     assert bits_of(study(tmp_path, width=8)) == bits_of(found)
+
+
+@pytest.mark.parametrize("name", ["declaration.json", "environment.json", "manifest.jsonl"])
+def test_a_file_of_another_run_of_the_same_study_is_noticed(name, tmp_path):
+    for folder in ("one", "other"):
+        study(tmp_path / folder, "whole", progress=False)
+    (tmp_path / "one" / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    assert any("must be of the declaration's run" in text for text in damages(tmp_path / "one"))
+    for use in (lambda: dj.load(tmp_path / "one"), lambda: study(tmp_path / "one")):
+        with pytest.raises(dj.DataError, match="must be of the declaration's run"):
+            use()

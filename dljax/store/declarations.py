@@ -1,13 +1,15 @@
 """The declaration: everything that determines a run's results, and what may be added to it."""
 
+import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 NAME = "declaration.json"
-FIELDS = ("kind", "declared", "axes", "added", "programs", "about")
+FIELDS = ("id", "kind", "declared", "axes", "added", "programs", "about")
 SHOWN = 60  # characters of a value in a message
 MANY = 5  # differences that are told
 
@@ -22,6 +24,29 @@ def numerics() -> dict[str, Any]:
         "jax_threefry_partitionable",
     )
     return {name.removeprefix("jax_"): getattr(jax.config, name) for name in names}
+
+
+def new(kind: str, declared: Any, axes: Any, about: Any) -> dict[str, Any]:
+    """Returns the declaration of a new run, with a random number that its files share."""
+    told = {"declared": dict(declared), "axes": dict(axes), "added": [], "programs": {}}
+    return {"id": secrets.token_hex(8), "kind": kind, **told, "about": dict(about)}
+
+
+def gone_on(
+    folder: Path, found: Mapping[str, Any], kind: str, declared: Any, axes: Any, about: Any, at: str
+) -> dict[str, Any]:
+    """Returns the declaration of a run that goes on, with what its axes have gained.
+
+    Raises:
+      ValueError: If it was declared otherwise; the message names what differs.
+    """
+    before = {"kind": found["kind"], **found["declared"]}
+    if differing := differences(before, {"kind": kind, **declared}):
+        raise ValueError(f"{folder} holds another run: {told(differing)}; give another folder.")
+    gained = grown(found["axes"], axes)
+    added = [*found["added"], *([{"time": at, "axes": gained}] if gained else [])]
+    kept = {name: value for name, value in found.items() if name != "schema"}
+    return {**kept, "axes": dict(axes), "added": added, "about": dict(about)}
 
 
 def axis(values: Any) -> dict[str, Any]:

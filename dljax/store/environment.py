@@ -13,8 +13,25 @@ from typing import Any
 import jax
 import jaxlib
 
+from dljax.errors import DataError
+from dljax.store import files
+
+NAME = "environment.json"
 PACKAGES = ("dljax", "numpy", "flax", "optax", "scipy", "pandas")
 NO_BITS = ("device_count", "dump", "cache", "parallelism")  # in flags that change no result
+
+
+def write(folder: Path, run: str, sessions: list[dict[str, Any]]) -> None:
+    """Takes down which processes wrote a run."""
+    files.write_document(folder / NAME, {"id": run, "sessions": sessions})
+
+
+def sessions(folder: Path, run: str) -> list[dict[str, Any]]:
+    """Returns which processes wrote a run; raises a `DataError` if the file is damaged."""
+    found = files.read_document(folder / NAME, "id", "sessions")
+    if found["id"] != run:
+        raise DataError(f"{folder / NAME} must be of the declaration's run, got another's.")
+    return found["sessions"]
 
 
 def bits() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ FILES = {
     "file": re.compile(r"(?!declaration|environment)[A-Za-z0-9_-]{1,64}\.[a-z]{2,4}"),
 }
 KINDS = {
+    "run": {"id": str},
     "block": {"section": str, "file": str, "sha256": str, "members": int, "added": bool},
     "checkpoint": {"section": str, "file": str, "sha256": str, "members": int, "round": int},
     "forget": {"section": str},
@@ -61,6 +63,18 @@ def read(folder: Path) -> Manifest:
                 raise
             damage.append(f"line {number + 1} of {path} is damaged: {error}.")
     return Manifest(entries, damage, bool(rest))
+
+
+def of_one_run(folder: Path, entries: Iterable[Mapping[str, Any]], run: str) -> bool:
+    """Returns whether a manifest has the line that names its run.
+
+    Raises:
+      DataError: If that is another run than the declaration's.
+    """
+    told = [entry["id"] for entry in entries if entry["kind"] == "run"]
+    if set(told) - {run}:
+        raise DataError(f"{folder / NAME} must be of the declaration's run, got another's.")
+    return bool(told)
 
 
 class Writer:
@@ -113,3 +127,32 @@ def _entry(path: Path, number: int, text: bytes) -> dict[str, Any]:
 
 def _check(body: dict[str, Any]) -> str:
     return files.sha256(files.canonical(body))[:CHECK]
+
+
+def content(folder: Path, entry: Mapping[str, Any]) -> bytes:
+    """Reads the file that a line of the manifest names.
+
+    Raises:
+      DataError: If it is missing or does not have the SHA-256 of the line.
+    """
+    found = files.read(folder / entry["file"])
+    if files.sha256(found) != entry["sha256"]:
+        raise DataError(f"{folder / entry['file']} is damaged: it does not have its SHA-256.")
+    return found
+
+
+def live(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the lines that later ones have not taken back, in order."""
+    kept: list[dict[str, Any]] = []
+    for entry in entries:
+        kind, section = entry["kind"], entry.get("section")
+        own = lambda e, s=section: e.get("section") == s  # noqa: E731
+        if kind == "forget":
+            kept = [e for e in kept if not own(e)]
+            continue
+        if kind in ("checkpoint", "done"):
+            kept = [e for e in kept if not (own(e) and e["kind"] == "checkpoint")]
+        if kind == "file":
+            kept = [e for e in kept if e.get("file") != entry["file"]]
+        kept.append(entry)
+    return kept

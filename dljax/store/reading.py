@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dljax.errors import DataError
-from dljax.store import declarations, files, manifest
+from dljax.store import declarations, environment, files, manifest
 from dljax.store.blocks import Leaf, is_keys, plain_tree, restored, unpacked
-from dljax.store.runs import ENVIRONMENT, FOLDERS, content, live
+from dljax.store.runs import FOLDERS
 from dljax.types import PyTree
 
 WRITTEN = ("results.csv", "summary.json", "report.html", "learning_curves*.*", "sensitivity.*")
@@ -70,11 +70,13 @@ def read(folder: str | os.PathLike) -> Stored:
     if not (folder / declarations.NAME).exists():
         raise ValueError(f"a run folder must hold {declarations.NAME}, got {folder}.")
     declaration = files.read_document(folder / declarations.NAME, *declarations.FIELDS)
-    sessions = files.read_document(folder / ENVIRONMENT, "sessions")["sessions"]
+    sessions = environment.sessions(folder, declaration["id"])
     found = manifest.read(folder)
     if found.damage:
         raise DataError(found.damage[0])
-    return Stored(folder, declaration, sessions, live(found.entries))
+    if not manifest.of_one_run(folder, found.entries, declaration["id"]):
+        raise DataError(f"{folder / manifest.NAME} must name its run, got no such line.")
+    return Stored(folder, declaration, sessions, manifest.live(found.entries))
 
 
 def damages(folder: str | os.PathLike) -> list[str]:
@@ -83,14 +85,14 @@ def damages(folder: str | os.PathLike) -> list[str]:
     Raises:
       ValueError: If the folder is none.
     """
-    folder, wrong, programs = Path(folder), [], None
+    folder, wrong, declaration = Path(folder), [], None
     if not folder.is_dir():
         raise ValueError(f"a run folder must be a folder, got {folder}.")
-    for name, fields in ((declarations.NAME, declarations.FIELDS), (ENVIRONMENT, ("sessions",))):
-        try:
-            programs = files.read_document(folder / name, *fields).get("programs", programs)
-        except DataError as error:
-            wrong.append(str(error))
+    try:
+        declaration = files.read_document(folder / declarations.NAME, *declarations.FIELDS)
+        environment.sessions(folder, declaration["id"])
+    except DataError as error:
+        wrong.append(str(error))
     try:
         found = manifest.read(folder)
     except DataError as error:
@@ -98,11 +100,16 @@ def damages(folder: str | os.PathLike) -> list[str]:
     wrong += found.damage
     if found.torn:
         wrong.append(f"the last line of {folder / manifest.NAME} is cut off, as a kill leaves it.")
-    entries = live(found.entries)
+    entries = manifest.live(found.entries)
+    try:
+        if declaration and not manifest.of_one_run(folder, entries, declaration["id"]):
+            wrong.append(f"{folder / manifest.NAME} does not name its run.")
+    except DataError as error:
+        wrong.append(str(error))
     for entry in entries:
         if "file" in entry:
             try:
-                _check(folder, entry, programs)
+                _check(folder, entry, declaration)
             except DataError as error:
                 wrong.append(str(error))
     named = {entry.get("file") for entry in entries}
@@ -113,20 +120,20 @@ def damages(folder: str | os.PathLike) -> list[str]:
     return wrong
 
 
-def _check(folder: Path, entry: Mapping[str, Any], programs: Mapping[str, Any] | None) -> None:
+def _check(folder: Path, entry: Mapping[str, Any], declaration: Mapping[str, Any] | None) -> None:
     """Raises a `DataError` unless the file of a line is what it should be."""
-    if entry["kind"] == "block" and programs is not None:
-        told = programs.get(entry["section"], {"leaves": []})
+    if entry["kind"] == "block" and declaration is not None:
+        told = declaration["programs"].get(entry["section"], {"leaves": []})
         _block(folder, entry, [Leaf(*leaf) for leaf in told["leaves"]])
     else:
-        content(folder, entry)
+        manifest.content(folder, entry)
 
 
 def _block(
     folder: Path, entry: Mapping[str, Any], leaves: list[Leaf]
 ) -> tuple[list[np.ndarray], list[Any]]:
     """Reads a block: the arrays of the coordinates, and the leaves of the results."""
-    found = content(folder, entry)
+    found = manifest.content(folder, entry)
     try:
         trees = unpacked(found)
         axes, results = trees.get("axis", []), restored(trees.get("result", []), leaves)

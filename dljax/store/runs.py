@@ -14,7 +14,6 @@ from dljax.store import declarations, environment, files, manifest
 from dljax.store.blocks import unpacked
 from dljax.store.lock import Lock
 
-ENVIRONMENT = "environment.json"
 FOLDERS = {"block": "blocks", "checkpoint": "checkpoints"}
 OURS = re.compile(r"[0-9]{6,12}\.npz|\..*\.tmp")
 
@@ -77,46 +76,26 @@ class Run:
                 raise DataError(
                     f"{self.folder / declarations.NAME} must be there, got no such file."
                 )
-            self.declaration = {
-                "kind": kind,
-                "declared": dict(declared),
-                "axes": dict(axes),
-                "added": [],
-                "programs": {},
-                "about": dict(about),
-            }
-            sessions = []
+            self.declaration = declarations.new(kind, declared, axes, about)
+            sessions, entries = [], [{"kind": "run", "id": self.declaration["id"]}]
         else:
-            self._go_on(kind, declared, axes, about, now["time"])
+            path = self.folder / declarations.NAME
+            found = files.read_document(path, *declarations.FIELDS)
+            self.declaration = declarations.gone_on(
+                self.folder, found, kind, declared, axes, about, now["time"]
+            )
             sessions = self._sessions(now["bits"] if computes else None)
             entries = self._entries()
         self._entries_now = entries
         self._sweep()
         # the declaration comes last: without it a folder is as good as new
         sessions = [*sessions, now] if computes else sessions
-        files.write_document(self.folder / ENVIRONMENT, {"sessions": sessions})
+        environment.write(self.folder, self.declaration["id"], sessions)
         self._writer = manifest.Writer(self.folder, entries)
         self._save_declaration()
 
-    def _go_on(self, kind, declared, axes, about, at) -> None:
-        path = self.folder / declarations.NAME
-        found = files.read_document(path, *declarations.FIELDS)
-        differing = declarations.differences(
-            {"kind": found["kind"], **found["declared"]}, {"kind": kind, **declared}
-        )
-        if differing:
-            raise ValueError(
-                f"{self.folder} holds another run: {declarations.told(differing)}; "
-                "give another folder."
-            )
-        new = declarations.grown(found["axes"], axes)
-        added = [{"time": at, "axes": new}] if new else []
-        found.pop("schema")
-        changed = {"axes": dict(axes), "added": [*found["added"], *added], "about": dict(about)}
-        self.declaration = {**found, **changed}
-
     def _sessions(self, bits: dict[str, str] | None) -> list:
-        sessions = files.read_document(self.folder / ENVIRONMENT, "sessions")["sessions"]
+        sessions = environment.sessions(self.folder, self.declaration["id"])
         differing = bits and declarations.differences(sessions[0]["bits"], bits)
         if differing:
             raise ValueError(
@@ -126,10 +105,13 @@ class Run:
         return sessions
 
     def _entries(self) -> list[dict[str, Any]]:
-        found = manifest.read(self.folder)
+        found, run = manifest.read(self.folder), self.declaration["id"]
         for sentence in found.damage:
             self.say(f"{sentence} What it named is run again.")
-        return live(found.entries)
+        if not manifest.of_one_run(self.folder, found.entries, run):
+            self.say(f"{self.folder / manifest.NAME} does not name its run. All is run again.")
+            return [{"kind": "run", "id": run}]
+        return manifest.live(found.entries)
 
     def _sweep(self) -> None:
         """Removes what a killed process left: files of ours that no line names."""
@@ -163,7 +145,7 @@ class Run:
 
     def content(self, entry: Mapping[str, Any]) -> bytes:
         """Reads the file of a line; raises a `DataError` if it is damaged."""
-        return content(self.folder, entry)
+        return manifest.content(self.folder, entry)
 
     def add(self, kind: str, section: str, content: bytes, **told: Any) -> None:
         """Writes a block or a checkpoint, and then its line: from then on it counts."""
@@ -250,7 +232,7 @@ class Run:
             raise RuntimeError(f"{self.folder} is closed.")
         self._writer.append(entry)
         before = self._entries_now
-        self._entries_now = live([*before, entry])
+        self._entries_now = manifest.live([*before, entry])
         left = {e.get("file") for e in self._entries_now}
         for old in before:
             if old.get("file") not in left:
@@ -263,32 +245,3 @@ class Run:
 
     def _save_declaration(self) -> None:
         files.write_document(self.folder / declarations.NAME, self.declaration)
-
-
-def content(folder: Path, entry: Mapping[str, Any]) -> bytes:
-    """Reads the file that a line of the manifest names.
-
-    Raises:
-      DataError: If it is missing or does not have the SHA-256 of the line.
-    """
-    found = files.read(folder / entry["file"])
-    if files.sha256(found) != entry["sha256"]:
-        raise DataError(f"{folder / entry['file']} is damaged: it does not have its SHA-256.")
-    return found
-
-
-def live(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the lines that later ones have not taken back, in order."""
-    kept: list[dict[str, Any]] = []
-    for entry in entries:
-        kind, section = entry["kind"], entry.get("section")
-        own = lambda e, s=section: e.get("section") == s  # noqa: E731
-        if kind == "forget":
-            kept = [e for e in kept if not own(e)]
-            continue
-        if kind in ("checkpoint", "done"):
-            kept = [e for e in kept if not (own(e) and e["kind"] == "checkpoint")]
-        if kind == "file":
-            kept = [e for e in kept if e.get("file") != entry["file"]]
-        kept.append(entry)
-    return kept
