@@ -142,3 +142,11 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path, monkey
     with pytest.raises(OSError, match="No space left on device"):
         files.check_writable(tmp_path / "new")
     assert names_in(tmp_path) == ["file"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_folder_in_the_place_of_a_file_is_named(digits, tmp_path):
+    (tmp_path / "results.csv").mkdir()
+    with pytest.raises(ValueError, match=r"results\.csv must be a file, got a folder"):
+        report.write(digits, tmp_path)
+    assert names_in(tmp_path) == ["results.csv"]

@@ -68,6 +68,9 @@ def write(comparison: Comparison, folder: str | Path) -> list[str]:
 
     Returns:
       The names of the files.
+
+    Raises:
+      ValueError: If a folder has the name of a file.
     """
     folder = Path(folder).resolve()
     partial = _partial(folder)
@@ -76,6 +79,9 @@ def write(comparison: Comparison, folder: str | Path) -> list[str]:
     try:
         _produce(comparison, partial)
         names = sorted(file.name for file in partial.iterdir())
+        for name in names:
+            if (folder / name).is_dir():
+                raise ValueError(f"{folder / name} must be a file, got a folder.")
         if folder.exists():
             for file in partial.iterdir():
                 os.replace(file, folder / file.name)
