@@ -218,7 +218,7 @@ def test_an_edge_may_be_missing_on_either_side():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: expected_best([]), "values must hold at least 1 numbers"),
+        (lambda: expected_best([]), "values must hold 1 or more numbers"),
         (lambda: expected_best([1, np.nan]), "values must not hold NaN"),
         (lambda: expected_best([1], "best"), "goal must be 'min' or 'max', got 'best'"),
         (lambda: overtaking([1, 2], [1, 2], longest=3), r"longest must be in \[1, 2\], got 3"),
@@ -228,7 +228,7 @@ def test_an_edge_may_be_missing_on_either_side():
         (lambda: hit_rate(3, 2), r"hits must be in \[0, 2\], got 3"),
         (lambda: basin([1, 2], [np.inf, np.inf], 1), "finite at some learning rate, got none"),
         (lambda: basin([2, 1], [0, 0], 1), r"steps between rates must be in \(0, inf\)"),
-        (lambda: rate_sensitivity([1, 2], [1], 1), "losses must hold at least 2"),
+        (lambda: rate_sensitivity([1, 2], [1], 1), "losses must hold 2 or more"),
         (lambda: rate_sensitivity([1, 2], [1, 2, 3], 1), "got 2 rates, 3 losses"),
         (lambda: stability_ratio(1.0, 0.0), r"largest_eigenvalue must be in \(0, inf\)"),
     ],

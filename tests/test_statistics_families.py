@@ -217,13 +217,13 @@ def test_another_optimizer_does_not_rank_the_others_anew():
     ("call", "message"),
     [
         (lambda: holm([0.1, 1.2]), r"p must be in \[0, 1\], got 1.2"),
-        (lambda: holm([]), r"p must hold at least 1 numbers, got shape \(0,\)"),
+        (lambda: holm([]), r"p must hold 1 or more numbers, got shape \(0,\)"),
         (lambda: friedman([[1, np.nan]]), "table must not hold NaN"),
         (lambda: friedman([[1, 2]]), "table must hold at least 2 problems, got 1"),
-        (lambda: pairwise_wilcoxon([1, 2]), r"table must have 2 axes, got shape \(2,\)"),
+        (lambda: pairwise_wilcoxon([1, 2]), r"table must be of rank 2, got shape \(2,\)"),
         (lambda: wilcoxon([1, 2], [1]), "must share their problems, got 2 and 1"),
         (lambda: nemenyi_distance(1, 3), r"num_problems must be in \[2, inf\), got 1"),
-        (lambda: win_rates(SCORES[..., :1]), "losses must hold at least 2 numbers"),
+        (lambda: win_rates(SCORES[..., :1]), "losses must hold 2 or more numbers"),
         (lambda: aggregate(SCORES / 0.0), "scores must be finite, got inf"),
         (
             lambda: normalized_scores(SCORES, [1] * 4, [1] * 4),

@@ -54,10 +54,14 @@ def test_a_null_study_claims_a_difference_in_one_of_twenty_at_most(num_studies, 
         family = holm([found.test.p for found in claims])
         over = pairwise_wilcoxon(np.median(study, axis=2).T)
         claimed.append(
-            [claims[0].verdict != "unresolved", family.min() <= ALPHA, over.adjusted[0] <= ALPHA]
+            [
+                np.mean([found.verdict != "unresolved" for found in claims]),
+                family.min() <= ALPHA,
+                over.adjusted[0] <= ALPHA,
+            ]
         )
     one_problem, any_problem, over_problems = np.mean(claimed, axis=0)
-    assert one_problem <= at_most(ALPHA, num_studies)
+    assert one_problem <= at_most(ALPHA, num_studies * PROBLEMS)
     assert any_problem <= at_most(ALPHA, num_studies)
     assert over_problems <= at_most(ALPHA, num_studies)
 

@@ -49,9 +49,9 @@ def test_the_interval_holds_the_means_that_the_evidence_spares(alpha):
 
 
 def test_the_evidence_has_mean_one_under_the_null_at_any_size():
-    d = np.random.default_rng(0).standard_normal((8000, 4)) * 7
+    d = np.random.default_rng(0).standard_normal((4000, 4)) * 7
     found = np.array([e_values(x, 0.2) for x in d]).mean(axis=0)
-    np.testing.assert_allclose(found, 1, atol=0.03)  # some three standard errors
+    np.testing.assert_allclose(found, 1, atol=0.04)  # some three standard errors
 
 
 @given(st.floats(-50, 50), st.floats(0.01, 100), st.floats(0.01, 0.5))
@@ -92,12 +92,13 @@ def test_batches_stop_at_the_first_resolved_look():
 def test_equal_differences_are_sure_of_themselves_and_zeros_say_nothing():
     np.testing.assert_array_equal(e_values([2.0, 2.0, 2.0]), [1, np.inf, np.inf])
     np.testing.assert_allclose(e_values([0.0, 0.0, 0.0]), [1, 3**-0.5, 0.5])
+    assert e_values(np.resize([1.0, 1.0 + 1e-9], 1000))[-1] == np.inf  # beyond float64
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: e_values([1.0]), "d must hold at least 2 numbers"),
+        (lambda: e_values([1.0]), "d must hold 2 or more numbers"),
         (lambda: e_values([1.0, np.nan]), "d must not hold NaN"),
         (lambda: confidence_sequence(D, alpha=0), r"alpha must be in \(0, 1\), got 0"),
         (lambda: decide(D, g=-1), r"g must be in \(0, inf\), got -1"),

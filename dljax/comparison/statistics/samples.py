@@ -29,9 +29,9 @@ def ranked(name: str, x: ArrayLike, at_least: int = 1, ndim: int = 1) -> np.ndar
     """
     x = np.asarray(x, dtype=np.float64)
     if x.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} axes, got shape {x.shape}.")
+        raise ValueError(f"{name} must be of rank {ndim}, got shape {x.shape}.")
     if x.shape[-1] < at_least or x.size == 0:
-        raise ValueError(f"{name} must hold at least {at_least} numbers, got shape {x.shape}.")
+        raise ValueError(f"{name} must hold {at_least} or more numbers, got shape {x.shape}.")
     if np.isnan(x).any():
         raise ValueError(f"{name} must not hold NaN; a diverged run counts as inf where ranked.")
     return x

@@ -4,7 +4,10 @@ The paired differences d of `paired` come one after another. An interval that is
 S at once with probability 1 - alpha may be looked at after any seed, and the runs stopped for
 what it shows. The one here is exact for differences that are independent and normal with any
 mean and variance. It is Student's t made sequential: with normal weights g on mean / sd and the
-right Haar weight on sd, the likelihood ratio of t is a test martingale.
+right Haar weight on sd, the likelihood ratio of t is a test martingale. Like t it bears other
+noise: under heavy-tailed and skewed noise null studies claim less often, not more (measured).
+The asymptotic sequence of Waudby-Smith et al. 2024 (arXiv:2103.06476) needs no normality in the
+long run but begins too narrow: looked at from five seeds on it missed in 7 to 8 % for 5.
 """
 
 from collections.abc import Sequence
@@ -50,7 +53,7 @@ def e_values(d: ArrayLike, g: float = 1.0) -> np.ndarray:
     require("g", g, "(0, inf)")
     S, mean, sd = _running(d)
     nu, k = S - 1, 1 + S * g
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         x = S * mean**2 / (sd**2 * nu)
         e = ((1 + x) / (1 + x / k)) ** (S / 2) / np.sqrt(k)
     e = np.where(sd > 0, e, np.where(mean == 0, 1 / np.sqrt(k), np.inf))
