@@ -5,7 +5,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -30,6 +30,7 @@ first_steps = st.lists(st.integers(1, 9).map(float), min_size=1, max_size=12)
 
 
 @given(trials)
+@settings(max_examples=40)
 def test_the_unbiased_budget_curve_is_the_mean_over_all_subsets(values):
     expected = [
         np.mean([min(chosen) for chosen in combinations(values, n)])
@@ -40,6 +41,7 @@ def test_the_unbiased_budget_curve_is_the_mean_over_all_subsets(values):
 
 
 @given(trials.filter(lambda values: values.size < 6))
+@settings(max_examples=40)
 def test_the_biased_budget_curve_is_the_mean_over_all_draws_with_replacement(values):
     expected = [
         np.mean([min(drawn) for drawn in product(values, repeat=n)])
@@ -63,10 +65,10 @@ def test_budgets_are_infinite_while_all_trials_of_one_may_diverge():
 
 
 def test_the_unbiased_curve_is_unbiased_and_the_other_is_not():
-    draws = np.random.default_rng(1).uniform(size=(4000, 5))
+    draws = np.random.default_rng(1).uniform(size=(2000, 5))
     expected = np.arange(1, 6) / np.arange(2, 7)  # mean of the largest of n uniform numbers
     found = np.mean([expected_best(x, "max") for x in draws], axis=0)
-    np.testing.assert_allclose(found, expected, atol=0.014)  # 3 standard errors of 0.29
+    np.testing.assert_allclose(found, expected, atol=0.02)  # 3 standard errors of 0.29
     biased = np.mean([expected_best_biased(x, "max") for x in draws], axis=0)
     assert (biased[1:] < expected[1:] - 0.02).all()
 
@@ -85,6 +87,7 @@ def test_the_one_with_the_better_tail_overtakes():
 
 
 @given(first_steps, st.data())
+@settings(max_examples=40)
 def test_the_survival_curve_is_scipys(first, data):
     last = np.array(
         data.draw(st.lists(st.integers(1, 9), min_size=len(first), max_size=len(first)))
@@ -127,6 +130,7 @@ def test_the_median_of_runs_that_end_together_is_the_plain_one(first):
 
 
 @given(first_steps, st.floats(0.5, 9))
+@settings(max_examples=40)
 def test_without_censoring_the_restricted_mean_is_the_mean_of_the_cut_steps(first, horizon):
     expected = np.minimum(first, horizon)
     mean, low, high = restricted_mean(first, 9, horizon)

@@ -41,6 +41,7 @@ def test_holm_by_hand():
 
 
 @given(arrays(np.float64, st.integers(1, 6), elements=st.floats(0, 1)), st.floats(0.01, 0.2))
+@settings(max_examples=40)
 def test_holm_rejects_what_stepping_down_rejects(p, alpha):
     rejected = np.zeros(p.size, bool)
     for step, i in enumerate(np.argsort(p, kind="stable")):
@@ -52,6 +53,7 @@ def test_holm_rejects_what_stepping_down_rejects(p, alpha):
 
 
 @given(arrays(np.float64, (2, 8), elements=st.integers(-3, 3).map(float)))
+@settings(max_examples=40)
 def test_wilcoxon_counts_all_sign_vectors_even_with_ties(pair):
     a, b = pair
     d = (a - b)[a != b]

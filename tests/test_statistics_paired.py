@@ -57,6 +57,7 @@ def test_an_interval_moves_and_stretches_with_the_runs_and_forgets_their_order(m
 
 
 @given(small)
+@settings(max_examples=40)
 def test_the_sign_flip_test_counts_all_sign_vectors(d):
     signs = np.array(list(product([-1, 1], repeat=d.size)))
     expected = np.mean(np.abs(signs @ d) >= abs(d.sum()))  # whole numbers: no rounding
@@ -66,11 +67,11 @@ def test_the_sign_flip_test_counts_all_sign_vectors(d):
     assert smallest <= p <= 1
 
 
-@given(arrays(np.float64, 6, elements=st.floats(-100, 100)), st.permutations(range(6)))
+@given(arrays(np.int64, 6, elements=st.integers(-99, 99)), st.permutations(range(6)))
+@settings(max_examples=40)
 def test_the_sign_flip_test_forgets_order_sign_and_scale(d, order):
     p = sign_flip_test(d).p
-    assume(np.abs(d[d != 0]).min(initial=1) > 1e-6)  # far below the rest it rounds away
-    assert sign_flip_test(d[list(order)]).p == p == sign_flip_test(-8 * d).p
+    assert sign_flip_test(d[list(order)]).p == p == sign_flip_test(-0.1 * d).p
 
 
 def test_the_sign_flip_test_is_scipys_permutation_test():
@@ -144,6 +145,7 @@ def test_a_win_is_a_lower_loss_and_a_tie_is_half_of_one():
 
 
 @given(small)
+@settings(max_examples=40)
 def test_the_wins_of_both_sides_add_up(a):
     b = a[::-1].copy()
     assert win_rate(a, b) + win_rate(b, a) == pytest.approx(1)
