@@ -135,7 +135,7 @@ def test_list_names_problems_optimizers_and_data_sets(capsys):
         ("compare --optimizers my_optimizer.py:none", 2, "that returns an optax"),
         ("compare --optimizers my_optimizer.py:not_a_function", 2, "must be a function"),
         ("compare mnist-mlp --data-dir .", 3, "train-images-idx3-ubyte.gz"),
-        ("", 2, "compare, list"),
+        ("", 2, "compare, report"),
         ("compere", 2, "compere"),
     ],
 )

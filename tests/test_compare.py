@@ -308,6 +308,7 @@ def test_a_problem_whose_batches_are_drawn_is_compared_too():
     assert (final.test_loss < 1).all()
 
 
+@pytest.mark.slow
 def test_second_order_methods_are_compared_against_what_they_cost(tmp_path):
     comparison = dj.compare(
         "diabetes-linear",

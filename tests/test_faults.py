@@ -596,6 +596,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_compiles(
         fault_studies.study(place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "places",
     [

@@ -91,6 +91,7 @@ def test_more_kinds_and_processes_get_the_bits_of_one(kind, num_processes, tmp_p
     check_bits(kind, num_processes, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_line_compares_in_two_processes_and_the_first_alone_writes(
     tmp_path, monkeypatch
 ):

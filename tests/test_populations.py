@@ -483,6 +483,7 @@ def test_early_stopping_is_the_same_however_it_is_cut_into_rounds(at_once, num_r
     assert found["diverged_at"][3] > 0
 
 
+@pytest.mark.slow
 def test_rounds_without_patience_give_the_history_of_run():
     def member(data, **cell):
         fit, key = search(data, **cell)

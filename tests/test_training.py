@@ -335,6 +335,7 @@ def test_finished_members_are_frozen_while_others_go_on(stopped):
         np.testing.assert_allclose(one["valid_loss"], together["valid_loss"], rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_early_stopping_that_never_stops_equals_run():
     history, _, plain = jax.jit(lambda seed: stopping_run(1000, 30, seed))(0)
     np.testing.assert_allclose(history["valid_loss"], plain, rtol=1e-6)
