@@ -44,12 +44,15 @@ def all_rows(rows: int | Rows) -> Rows:
 def random_order(key: jax.Array, rows: Rows) -> jax.Array:
     """Draws an order of the real entries, every one equally likely, int32[M]; padding stays last.
 
-    One stable sort by 32 random bits: ties, N^2 / 2^33 expected, keep their order.
+    One stable sort by 32 random bits: ties, N^2 / 2^33 expected, keep their order. Bits and index
+    make one number of 64, as XLA sorts one array seven times as fast on a CPU as several.
     """
-    size = rows.index.shape[0]
-    bits = jax.random.bits(key, (size,), jnp.uint32)
-    padding = jnp.arange(size) >= rows.count
-    return jax.lax.sort((padding, bits, jnp.arange(size, dtype=jnp.int32)), num_keys=2)[2]
+    index = jnp.arange(rows.index.shape[0], dtype=jnp.uint32)
+    bits = jax.random.bits(key, index.shape, jnp.uint32)
+    bits = jnp.where(index < rows.count, bits, jnp.uint32(2**32 - 1))
+    with jax.enable_x64(True):
+        both = (bits.astype(jnp.uint64) << np.uint64(32)) | index.astype(jnp.uint64)
+        return jax.lax.sort(both).astype(jnp.uint32).astype(jnp.int32)
 
 
 def _shuffled(key: jax.Array, rows: int | Rows) -> Rows:
