@@ -125,3 +125,27 @@ def test_methods_of_second_order_are_drawn_against_steps_gradients_and_seconds(s
     second_order.main()
     assert second_order.OUT.read_bytes().startswith(b"\x89PNG")
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == list(methods)
+
+
+def test_the_published_quadratic_is_run_in_both_orders_and_laid_beside_what_was_published(
+    small, capsys
+):
+    rates = np.array([1e-3, 1.585e-2, 1e2])
+    experiment = small("deepobs_quadratic", RATES=rates, SEEDS=np.arange(2), EPOCHS=2)
+    experiment.main()
+    out = capsys.readouterr().out
+    assert "initial test loss 353.4468, published 353.4468" in out
+    assert out.count("replayed") == out.count("reshuffled") == 3
+    assert Path("deepobs_quadratic.png").exists()
+    # as published after two epochs: 102.922 with a standard deviation of 0.168
+    assert abs(float(out.split("sgd")[1].split()[2]) - 102.9) < 1.0
+
+
+def test_runs_equal_to_those_published_are_no_difference():
+    experiment = load("deepobs_quadratic")
+    draw = np.random.default_rng(0)
+    rows = list(experiment.PUBLISHED.values())
+    shape = (len(rows), 10, len(experiment.RATES))
+    loss = np.array([mean + sd * draw.normal(size=shape[1:]) for _, mean, sd, _ in rows])
+    assert (experiment.compared(loss, "replayed").p > 0.05).all()
+    assert (experiment.compared(loss + 1.0, "replayed").p < 0.05).all()

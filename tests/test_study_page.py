@@ -1,4 +1,4 @@
-"""The report of a study's run folder: a table over the seeds, curves, and nothing of the outside."""
+"""The report of a study's run folder: a table over the seeds, and curves."""
 
 import json
 
