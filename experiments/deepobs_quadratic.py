@@ -9,8 +9,8 @@ standard deviation of ten seeds: Welch's t, Holm-adjusted over the three optimiz
 
 Command: python experiments/deepobs_quadratic.py
 Expect, in 50 seconds on two CPU cores: replayed, all within 0.7 published standard deviations, as
-many of the 36 rates diverging as published; reshuffled, momentum at its published rate is the worst,
-at 88.2, and its best rate six times smaller; Adam's is worse by 9 deviations.
+many of the 36 rates diverging as published; reshuffled, momentum at its published rate is worst, at
+88.2, and its best rate six times smaller; Adam's is worse by 9 deviations.
 """
 
 import jax
@@ -60,8 +60,8 @@ def main():
     problem = dj.problems.load("quadratic-deep")
     axes = {"seed": SEEDS, "learning_rate": RATES}
     static = {"order": ORDERS, "optimizer": OPTIMIZERS, "task": {"p1": problem.task}}
-    study = dj.study(member, problem.data, problem.split, axes=axes, static=static)
-    loss = study.results["test_loss"][:, :, 0]
+    study = dj.study(member, problem.data, problem.split, axes=axes, static=static).results
+    loss = study["test_loss"][:, :, 0]
     tables = [compared(x[..., -1], order) for order, x in zip(ORDERS, loss)]
     print(f"initial test loss {loss[0, 0, 0, 0, 0]:.4f}, published 353.4468")
     print(pd.concat(tables).to_string(index=False, float_format="{:.4g}".format))
@@ -69,8 +69,7 @@ def main():
     for panel, name, by_order in zip(panels, OPTIMIZERS, np.swapaxes(loss, 0, 1)):
         for order, runs in zip(ORDERS, by_order):
             panel.plot(RATES, runs[..., -1].mean(axis=0), ".-", label=order)
-        rate, mean, sd, _ = PUBLISHED[name]
-        panel.errorbar(rate, mean, sd, fmt="k_", label="published", zorder=3)
+        panel.errorbar(*PUBLISHED[name][:3], fmt="k_", label="published", zorder=3)
         panel.set(title=name, xscale="log", xlabel="learning rate", ylim=(86.8, 90))
     panels[0].legend(title="test loss after 100 epochs")
     figure.savefig("deepobs_quadratic.png", dpi=150)
