@@ -7,8 +7,11 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import tyro
@@ -21,9 +24,12 @@ from dljax.compare_command import Compare, run_compare
 from dljax.errors import DataError, unknown
 from dljax.folder_commands import Replay, Report, Verify, run_replay, run_report, run_verify
 from dljax.options import Flag
+from dljax.store import runs
 from dljax.store.files import NO_SPACE
 
 DONE, FAILED, USAGE, BAD_DATA, DISK_FULL, SIGNALLED = 0, 1, 2, 3, 75, 128
+LEAVING, PATIENCE = "dljax leaves", 60.0
+_leaving = threading.Event()  # a signal came
 
 
 @dataclass
@@ -45,25 +51,19 @@ class Check:
     """Print JSON instead of text."""
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal asks to end; what is finished is written on the way out."""
-
-    def __init__(self, number: int):
-        self.code = SIGNALLED + number
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits.
 
     The code is 0 if done, 1 failed, 2 usage, 3 bad data, 75 no space left, 130 interrupted and 143
     terminated. A first signal ends in order, a second one at once.
     """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, partial(_interrupt, keeps="compare" in arguments[:1]))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that has no plus-minus shows "?"
-    command = _parse(sys.argv[1:] if arguments is None else list(arguments))
+    command = _parse(arguments)
     try:
         COMMANDS[type(command)][1](command)
     except DataError as error:
@@ -72,9 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get("DLJAX_TRACEBACK"):
             raise
         _end(str(error), USAGE)
-    except Interrupted as signalled:
-        goes_on = " What was finished is kept: the same command goes on."
-        _end(f"interrupted.{goes_on if isinstance(command, Compare) else ''}", signalled.code)
     except OSError as error:
         if error.errno not in NO_SPACE:
             _fail(error)
@@ -84,10 +81,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error)
 
 
-def _interrupt(number: int, _) -> None:
+def _interrupt(number: int, _, keeps: bool) -> None:
+    """Ends in a thread: an error raised here could be lost in whatever the main thread does."""
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, lambda number, _: os._exit(SIGNALLED + number))
-    raise Interrupted(number)
+    _leaving.set()
+    leave = partial(_leave, SIGNALLED + number, keeps)
+    threading.Thread(target=leave, name=LEAVING, daemon=True).start()
+
+
+def _leave(code: int, keeps: bool) -> None:
+    runs.close_all()
+    goes_on = " What was finished is kept: the same command goes on." if keeps else ""
+    _end(f"interrupted.{goes_on}", code)
 
 
 def _list(options: List) -> None:
@@ -179,6 +185,8 @@ def _fail(error: Exception) -> None:
 
 
 def _end(line: str, code: int) -> None:
+    if _leaving.is_set() and threading.current_thread().name != LEAVING:
+        time.sleep(PATIENCE)  # what went wrong now comes of the end, which another thread tells
     print(f"dljax: {line}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     lifelines.give_up(code, line)

@@ -82,7 +82,7 @@ def test_a_users_own_problem_and_optimizer_take_one_option_each(folder, tmp_path
 
 
 @pytest.mark.slow
-def test_an_interrupt_ends_at_once_with_130_and_leaves_nothing_behind(folder):
+def test_an_interrupt_ends_at_once_with_130_and_keeps_what_was_finished(folder):
     command = [sys.executable, "-m", "dljax.cli", "compare"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
     listen = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
@@ -93,8 +93,8 @@ def test_an_interrupt_ends_at_once_with_130_and_leaves_nothing_behind(folder):
             assert run.poll() is None
         run.send_signal(signal.SIGINT)
         assert run.wait(timeout=60) == 130
-        assert "interrupted; nothing was written." in run.stderr.read()
-    assert not (folder / "runs").exists()
+        assert "interrupted. What was finished is kept" in run.stderr.read()
+    assert not (folder / "runs" / "digits-mlp" / "report.html").exists()
 
 
 def test_list_names_problems_optimizers_and_data_sets(capsys):

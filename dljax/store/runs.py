@@ -3,6 +3,7 @@
 import re
 import sys
 import threading
+import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,15 @@ from dljax.store.lock import Lock
 
 FOLDERS = {"block": "blocks", "checkpoint": "checkpoints"}
 OURS = re.compile(r"[0-9]{6,12}\.npz|\..*\.tmp")
+
+
+_held: weakref.WeakSet["Run"] = weakref.WeakSet()  # of this process, for a signal to close
+
+
+def close_all() -> None:
+    """Closes the run folders that this process has open."""
+    for run in list(_held):
+        run.close()
 
 
 class Run:
@@ -63,6 +73,7 @@ class Run:
             raise
         self._lock = lock
         lifelines.on_block(self._arrived)
+        _held.add(self)
 
     def _open(self, kind, declared, axes, about, computes) -> None:
         for name in FOLDERS.values():
@@ -203,11 +214,14 @@ class Run:
 
     def close(self) -> None:
         """Writes what was finished and not yet written, and lets go of the folder."""
+        if self._closed:
+            return
         try:
             for section in list(self._sections.values()):
                 section.flush()
         finally:
             with self.writing:
+                _held.discard(self)
                 self._closed = True  # threads that still run have nobody to tell
                 self._writer.close()
                 self._lock.release()
