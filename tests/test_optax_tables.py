@@ -155,7 +155,7 @@ def test_cases(kind, factory, arguments):
 
 test_cases.__test__ = False
 QUICK = ("test_preserve_dtype", "test_mixed_dtype_input_outputs", "test_init_with_abstract_input")
-DISTINCT = ("nag", "schedule_free")
+DISTINCT = ("nag",)
 CASES = [
     pytest.param(
         name,
