@@ -5,13 +5,14 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from dljax.addresses import first_line, from_file, is_address
-from dljax.errors import DataError
+from dljax.errors import DataError, OtherRun
 from dljax.options import Address, Count, Flag, Folder, Names, Numbers, Width
 
 RUN_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
@@ -43,7 +44,8 @@ class Compare:
     """A first look: 5 learning rates, 1 tuning seed, 3 evaluation seeds, a third of the steps."""
     out: Folder = ""
     """Run folder: every run as it finishes, tables, pictures and the report. The same command again
-    goes on in it. By default runs/PROBLEM."""
+    goes on in it. By default runs/PROBLEM, or runs/PROBLEM-2 and so on where the last of these
+    holds another run."""
     data_dir: Folder = ""
     """Folder of MNIST and Fashion-MNIST. By default $DLJAX_DATA, else the user's cache."""
     download: Flag = False
@@ -86,20 +88,28 @@ def run_compare(options: Compare) -> None:
         learning_rates = learning_rates or [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
         rounds = max(1, problem.num_steps // problem.eval_every // 3)
         steps = problem.eval_every * rounds if steps is None else steps
-    folder = Path(options.out) if options.out else Path("runs") / _run_name(problem.name)
-    comparison = compare(
-        problem,
-        _optimizers(options.optimizers),
-        learning_rates=learning_rates,
-        seeds=(3 if options.quick else 10) if options.seeds is None else options.seeds,
-        tuning_seeds=1 if options.quick else 3,
-        num_steps=steps,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        width=_width(options.width),
-        out=folder,
-        source={"problem": options.problem, "optimizers": _sources(options.optimizers)},
-    )
+    how = {
+        "learning_rates": learning_rates,
+        "seeds": (3 if options.quick else 10) if options.seeds is None else options.seeds,
+        "tuning_seeds": 1 if options.quick else 3,
+        "num_steps": steps,
+        "batch_size": options.batch_size,
+        "seed": options.seed,
+        "width": _width(options.width),
+        "source": {"problem": options.problem, "optimizers": _sources(options.optimizers)},
+    }
+    run = partial(compare, problem, _optimizers(options.optimizers), **how)
+    name = "" if options.out else _run_name(problem.name)
+    number = _last(name) if name else 1
+    folder = Path(options.out) if options.out else _folder(name, number)
+    try:
+        comparison = run(out=folder)
+    except OtherRun:
+        if options.out or options.distributed:
+            raise
+        other, folder = folder, _folder(name, number + 1)
+        print(f"dljax: {other} holds another run; this one goes to {folder}.", file=sys.stderr)
+        comparison = run(out=folder)
     if jax.process_index() > 0:
         return
     if options.json:
@@ -137,6 +147,18 @@ def _run_name(name: str) -> str:
             f"got {name!r}; give --out."
         )
     return name
+
+
+def _last(name: str) -> int:
+    """Returns the number of the last run folder of a name, 1 if there is none."""
+    number = 1
+    while _folder(name, number + 1).exists():
+        number += 1
+    return number
+
+
+def _folder(name: str, number: int) -> Path:
+    return Path("runs") / (name if number == 1 else f"{name}-{number}")
 
 
 def _optimizers(names: str) -> dict[str, Callable] | None:

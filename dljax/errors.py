@@ -12,6 +12,10 @@ class DataError(ValueError):
     """A data file that is missing, damaged or not fit for the task (exit code 3)."""
 
 
+class OtherRun(ValueError):
+    """A run folder that holds another run than the one that is asked for."""
+
+
 def require(name: str, value: ArrayLike, interval: str) -> None:
     """Raises unless every entry of `value` lies in `interval`; traced values pass.
 

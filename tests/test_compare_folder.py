@@ -7,6 +7,7 @@ import pytest
 import small
 
 import dljax as dj
+from dljax import cli
 from dljax.comparison import arms, report
 from dljax.comparison.again import replay_run
 from dljax.store import runs
@@ -139,3 +140,20 @@ def test_a_run_alone_has_the_bits_that_were_stored(comparison, folder, stage):
     assert not found.is_same
     assert found.difference > 1e-4
     assert found.differs == ("what a member computes (its code, or jax's way of writing it down)",)
+
+
+def test_without_out_another_run_goes_to_the_next_folder_and_the_same_goes_on(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dljax.startup.configure", list)
+    words = ["compare", "quadratic", "--optimizers", "sgd", "--learning-rates", "0.1", "--quick"]
+    for steps, folder in (("20", "quadratic"), ("40", "quadratic-2"), ("40", "quadratic-2")):
+        cli.main([*words, "--steps", steps])
+        assert f"Everything is in runs/{folder}/report.html" in capsys.readouterr().err
+    cli.main([*words, "--steps", "20"])
+    told = "runs/quadratic-2 holds another run; this one goes to runs/quadratic-3."
+    assert told in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--steps", "20", "--out", "runs/quadratic-2"])
+    assert "settings.num_steps was 40, is 20" in capsys.readouterr().err

@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from dljax.errors import OtherRun
+
 NAME = "declaration.json"
 FIELDS = ("id", "kind", "declared", "axes", "added", "programs", "about")
 SHOWN = 60  # characters of a value in a message
@@ -38,11 +40,11 @@ def gone_on(
     """Returns the declaration of a run that goes on, with what its axes have gained.
 
     Raises:
-      ValueError: If it was declared otherwise; the message names what differs.
+      OtherRun: If it was declared otherwise; the message names what differs.
     """
     before = {"kind": found["kind"], **found["declared"]}
     if differing := differences(before, {"kind": kind, **declared}):
-        raise ValueError(f"{folder} holds another run: {told(differing)}; give another folder.")
+        raise OtherRun(f"{folder} holds another run: {told(differing)}; give another folder.")
     gained = grown(found["axes"], axes)
     added = [*found["added"], *([{"time": at, "axes": gained}] if gained else [])]
     kept = {name: value for name, value in found.items() if name != "schema"}
@@ -88,12 +90,12 @@ def grown(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list]:
     """Returns the values that axes have now and had not before.
 
     Raises:
-      ValueError: If an axis, or a value of one, is there no longer.
+      OtherRun: If an axis, or a value of one, is there no longer.
     """
     for name, axis_before in before.items():
         rows = _rows(now[name]) if name in now else []
         if missing := [row for row in _rows(axis_before) if row not in rows]:
-            raise ValueError(
+            raise OtherRun(
                 f"axis {name!r} may only grow in this folder, got it without {_shown(missing)}; "
                 "give another folder."
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dljax import lifelines
-from dljax.errors import DataError
+from dljax.errors import DataError, OtherRun
 from dljax.store import declarations, environment, files, manifest
 from dljax.store.blocks import unpacked
 from dljax.store.lock import Lock
@@ -109,7 +109,7 @@ class Run:
         sessions = environment.sessions(self.folder, self.declaration["id"])
         differing = bits and declarations.differences(sessions[0]["bits"], bits)
         if differing:
-            raise ValueError(
+            raise OtherRun(
                 f"{self.folder} was begun where bits differ: {declarations.told(differing)}; "
                 "go on there, or give another folder."
             )

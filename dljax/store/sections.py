@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from dljax import lifelines
-from dljax.errors import DataError
+from dljax.errors import DataError, OtherRun
 from dljax.populations import Rounds
 from dljax.programs import Outline
 from dljax.store import declarations
@@ -64,7 +64,7 @@ class Section:
           width: Members of a tile.
 
         Raises:
-          ValueError: If another program was declared.
+          OtherRun: If another program was declared.
         """
         if self.run is None:
             return
@@ -74,7 +74,7 @@ class Section:
         if before != told:
             found = declarations.differences(before, told)
             fields = [FIELDS.get(phrase.split()[0], phrase) for phrase in found]
-            raise ValueError(
+            raise OtherRun(
                 f"{self.run.folder} holds another run of {self.name!r}, which differs in "
                 f"{declarations.told(fields)}; give another folder."
             )
