@@ -20,6 +20,15 @@ dj.configure(num_cpu_devices=4, cache=False)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+# files that take longest, so that no worker is left with one of them at the end
+LONGEST = ("test_faults", "test_hosts", "test_training", "test_bits", "test_compare_folder")
+LONGEST += ("test_compare", "test_populations", "test_contract", "test_cli", "test_run_folder")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 @pytest.fixture(autouse=True)
 def warnings_are_errors():
     with warnings.catch_warnings():

@@ -290,6 +290,7 @@ def test_an_accuracy_is_a_target_from_below_whatever_the_metric_that_decides(pro
     assert found.summary["problem"]["target"]["goal"] == "max"
 
 
+@pytest.mark.slow
 def test_a_problem_whose_batches_are_drawn_is_compared_too():
     def draw(key):
         x = jax.random.normal(key, (16, 2))

@@ -199,6 +199,7 @@ class Summed(nn.Module):
         return dj.modules.Conv(2, (3, 3), name="conv")(x[..., None]).sum(axis=(1, 2))
 
 
+@pytest.mark.slow
 def test_the_factors_of_a_convolution_sum_inputs_and_average_gradients_over_places():
     data = images()
     task = dj.supervised(dj.linen_model(Summed()), losses.cross_entropy)

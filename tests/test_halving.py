@@ -106,6 +106,7 @@ def test_a_function_has_no_rounds_to_halve():
         dj.study(lambda *, seed: seed, axes={"seed": [0]}, survive=lambda *_: True)
 
 
+@pytest.mark.slow
 def test_training_runs_are_halved():
     data = {"x": np.linspace(-1, 1, 24, dtype=np.float32)[:, None], "y": np.arange(24) % 2}
     model = dj.linen_model(dj.modules.MLP(2))

@@ -139,8 +139,8 @@ def test_the_first_process_killed_ends_the_others(tmp_path):
 @pytest.mark.parametrize(
     ("job", "stored", "tiles"),
     [
-        ("kept_to_rounds", {"whole": 12, "rounds": 0}, 6),
-        pytest.param("kept_to_whole", {"whole": 10}, 9, marks=pytest.mark.slow),
+        pytest.param("kept_to_rounds", {"whole": 12, "rounds": 0}, 6, marks=pytest.mark.slow),
+        ("kept_to_whole", {"whole": 10}, 9),
     ],
 )
 def test_after_a_kill_the_same_command_goes_on_from_what_all_processes_stored(

@@ -33,6 +33,7 @@ def test_they_do_what_they_say_under_vmap():
     chex.assert_trees_all_close(Q.transpose(0, 2, 1) @ Q, eye, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_derivatives_equal_finite_differences():
     F, b = positive()[0], right_hand_sides()[0]
     symmetric = lambda F: (F + F.T) / 2  # noqa: E731

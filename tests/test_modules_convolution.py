@@ -196,6 +196,7 @@ def test_a_cnn_is_its_layers_and_has_a_gauss_newton_product(x64):
     chex.assert_trees_all_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_cnn_takes_batch_norm_and_dropout_and_padded_rows_do_not_reach_the_others():
     model = dj.linen_model(CNN(3, (2,), 5, batch_norm=True, dropout=0.3))
     x = jax.random.normal(KEY, (6, 8, 8))

@@ -39,6 +39,7 @@ def formula(params, x):
     return jnp.stack(states, axis=1)
 
 
+@pytest.mark.slow
 def test_states_and_all_first_and_second_derivatives_are_those_of_the_formula(case):
     along = jax.tree.map(lambda x: jnp.cos(3 * x), case)
 

@@ -27,6 +27,7 @@ def run(optimizer, p, steps=5, gradient=lambda p: jax.tree.map(lambda x: x - 0.3
     return p, optimizers.eval_params(state, p), state
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_decoupled_decay_equals_adamw_and_coupled_decay_equals_torch():
     rate = lambda count: 0.1 / (1 + count)  # noqa: E731
