@@ -97,6 +97,7 @@ class CNN(nn.Module):
       batch_norm: Whether a `BatchNorm` follows each convolution.
       dropout: Rate of the `Dropout` after each block and after the hidden layer, in [0, 1), may be
         traced; `None` leaves it out.
+      kernel: Height and width of each convolution's kernel.
     """
 
     num_outputs: int
@@ -104,6 +105,7 @@ class CNN(nn.Module):
     hidden: int = 64
     batch_norm: bool = False
     dropout: ArrayLike | None = None
+    kernel: tuple[int, int] = (3, 3)
 
     @nn.compact
     def __call__(
@@ -116,7 +118,7 @@ class CNN(nn.Module):
         """Maps images float[B, H, W] or float[B, H, W, C] to float[B, num_outputs]."""
         x = x[..., None] if x.ndim == 3 else x
         for i, features in enumerate(self.channels):
-            x = Conv(features, name=f"conv_{i}")(x)
+            x = Conv(features, self.kernel, name=f"conv_{i}")(x)
             if self.batch_norm:
                 x = BatchNorm(name=f"norm_{i}")(x, train, mask)
             x = nn.relu(max_pool(x))  # the same as in the other order, on a quarter of the numbers
