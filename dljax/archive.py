@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from dljax.axes import length, product
-from dljax.comparison.folder import comparison_of
+from dljax.comparison.folder import read_comparison
 from dljax.comparison.statistics import Comparison
 from dljax.errors import unknown
 from dljax.folders import stored_results
@@ -39,7 +39,7 @@ def load(folder: str | os.PathLike) -> Study | Comparison:
       DataError: If a file is damaged, or a newer version wrote it; the message names it.
     """
     stored = read(folder)
-    return comparison_of(stored) if stored.declaration["kind"] == "compare" else _study(stored)
+    return read_comparison(stored) if stored.declaration["kind"] == "compare" else _study(stored)
 
 
 def replay(

@@ -80,7 +80,7 @@ def run_replay(options: Replay) -> None:
     configure()
     # from here on jax may be used: what is imported below touches it
     from dljax import problems
-    from dljax.comparison.again import replay_run
+    from dljax.comparison.again import Sources, replay_run
     from dljax.comparison.space import factories
     from dljax.store.reading import read
 
@@ -100,7 +100,7 @@ def run_replay(options: Replay) -> None:
     def optimizer(name):
         return from_file(name) if is_address(name) else factories([name])[name]
 
-    found = replay_run(stored, _member(options.member), problem, optimizer)
+    found = replay_run(stored, _member(options.member), Sources(problem, optimizer))
     within = found.is_same or (bool(found.differs) and found.difference <= TOLERANCE)
     if options.json:
         told = {"is_same": found.is_same, "difference": found.difference, "differs": found.differs}

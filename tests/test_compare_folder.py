@@ -9,7 +9,7 @@ import small
 import dljax as dj
 from dljax import cli
 from dljax.comparison import arms, report
-from dljax.comparison.again import replay_run
+from dljax.comparison.again import Sources, replay_run
 from dljax.store import runs
 from dljax.store.reading import read
 
@@ -129,14 +129,14 @@ def test_a_run_alone_has_the_bits_that_were_stored(comparison, folder, stage):
     stored = read(folder)
     about = {**stored.declaration["about"], "source": {"problem": "b", "optimizers": {"adam": "a"}}}
     stored = stored._replace(declaration={**stored.declaration, "about": about})
-    found = replay_run(stored, told, lambda _: problem(), lambda _: dj.optimizers.adam)
+    found = replay_run(stored, told, Sources(lambda _: problem(), lambda _: dj.optimizers.adam))
     assert (found.is_same, found.difference, found.differs) == (True, 0.0, ())
     assert found.results["valid_loss"][-1] == row.valid_loss
 
     def other(learning_rate):
         return dj.optimizers.adam(learning_rate, b1=0.8)
 
-    found = replay_run(stored, told, lambda _: problem(), lambda _: other)
+    found = replay_run(stored, told, Sources(lambda _: problem(), lambda _: other))
     assert not found.is_same
     assert found.difference > 1e-4
     assert found.differs == ("what a member computes (its code, or jax's way of writing it down)",)

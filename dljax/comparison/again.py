@@ -1,19 +1,16 @@
-"""One run of a stored comparison computed again, from what its folder says of it."""
+"""A stored comparison, or one run of it, computed again from what its folder says of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from dljax.comparison.arms import (
-    EVALUATION,
-    TUNING,
-    axes_of,
-    member_of,
-    section_of,
-    shared_of,
-)
-from dljax.comparison.folder import declared_of, points_of
+from dljax.comparison.design import EVALUATION, TUNING, Design
+from dljax.comparison.fingerprint import fingerprint
+from dljax.comparison.folder import declared_of, design_of, stored_arms
+from dljax.comparison.members import axes_of, member_of, section_of, shared_of
 from dljax.comparison.plan import Plan, checked_problem
+from dljax.comparison.search import Points
 from dljax.comparison.space import Factory
 from dljax.errors import unknown
 from dljax.placement import checked_mesh
@@ -23,75 +20,98 @@ from dljax.store import declarations
 from dljax.store.reading import Stored
 
 
-def replay_run(
-    stored: Stored,
-    wanted: Mapping[str, str],
-    problem: Callable[[str], Problem],
-    optimizer: Callable[[str], Factory],
-) -> Replay:
+class Sources(NamedTuple):
+    """Where a comparison's problem and optimizers are found, by the names they were given."""
+
+    problem: Callable[[str], Problem]
+    optimizer: Callable[[str], Factory]
+
+
+def replay_run(stored: Stored, wanted: Mapping[str, str], sources: Sources) -> Replay:
     """Runs one member of a comparison again.
 
     Args:
       stored: The run folder.
       wanted: Its optimizer, its seed and the values of its point, as words.
-      problem: Loads a problem by the name it was given.
-      optimizer: Loads an optimizer by the name it was given.
+      sources: Of the problem and the optimizers.
 
     Raises:
       ValueError: If there is no such run, or nobody told where the problem or the optimizer is.
       DataError: If what is stored is damaged.
     """
     declaration = stored.declaration
-    names = declaration["axes"]["optimizer"]["labels"]
+    design = design_of(declaration)
+    names = list(design.points)
     name = wanted.get("optimizer", names[0] if len(names) == 1 else "")
     if not name:
         raise ValueError(f"optimizer must be named, one of {', '.join(names)}.")
     if name not in names:
         raise unknown("optimizer", name, names)
-    points = points_of(declaration, name)
+    points = _tried(stored, design, name)
     axes = ("optimizer", "seed", *points[0])
     if set(wanted) - set(axes) or "seed" not in wanted:
         raise ValueError(
             f"a member of {name} must be named by {', '.join(axes)}, got {', '.join(wanted)}."
         )
-    plan = _plan(stored, name, points, problem, optimizer)
+    plan = plan_of(stored, sources, [name])
     seed = _number("seed", wanted["seed"])
-    tunes = seed in plan.tuning_seeds
-    seeds = plan.tuning_seeds if tunes else plan.evaluation_seeds
+    tunes = seed in design.tuning_seeds
+    seeds = design.tuning_seeds if tunes else design.evaluation_seeds
     axis = axes_of([_point(points, wanted)], np.array([nearest("seed", seeds, seed)]))
     cell = {key: value[0] for key, value in axis.items() if key == "seed"}
     cell |= {"point": {k: v[0] for k, v in axis["point"].items()}} if "point" in axis else {}
-    before, now = declaration["declared"], declared_of(plan)
-    # of the environment `replayed` tells itself, and the numerics are set as they were
-    differs = declarations.differences(before, {**now, "numerics": before["numerics"]})
     section = section_of(name, TUNING if tunes else EVALUATION)
-    return replayed(stored, section, member_of(plan, name), shared_of(plan), cell, tuple(differs))
+    differs = tuple(differences(stored, plan))
+    return replayed(stored, section, member_of(plan, name), shared_of(plan), cell, differs)
 
 
-def _plan(stored, name, points, problem, optimizer) -> Plan:
+def differences(stored: Stored, plan: Plan) -> list[str]:
+    """Returns what of a comparison is not as it was declared, a phrase each.
+
+    Of the environment `replayed` tells itself, and jax's numerics are set as they were.
+    """
+    before = stored.declaration["declared"]
+    return declarations.differences(before, {**declared_of(plan), "numerics": before["numerics"]})
+
+
+def plan_of(stored: Stored, sources: Sources, names: Iterable[str] | None = None) -> Plan:
+    """Returns the plan of a stored comparison, for all of its optimizers or for some.
+
+    Raises:
+      ValueError: If nobody told where the problem or an optimizer is.
+    """
     declaration = stored.declaration
+    design = design_of(declaration)
+    names = list(design.points) if names is None else list(names)
     source, settings = declaration["about"]["source"], declaration["declared"]["settings"]
-    if not source["problem"] or name not in source["optimizers"]:
+    if not source["problem"] or set(names) - set(source["optimizers"]):
         raise ValueError(
-            "the problem and the optimizer must have come by name, or `source` must have told "
-            f"where they are, for {name!r} to be run again; got {source}."
+            "the problem and the optimizers must have come by name, or `source` must have told "
+            f"where they are, for {', '.join(names)} to be run again; got {source}."
         )
+    problem = checked_problem(
+        sources.problem(source["problem"]),
+        settings["num_steps"],
+        settings["eval_every"],
+        settings["batch_size"],
+    )
     return Plan(
-        problem=checked_problem(
-            problem(source["problem"]),
-            settings["num_steps"],
-            settings["eval_every"],
-            settings["batch_size"],
-        ),
-        factories={name: optimizer(source["optimizers"][name])},
-        points={name: points},
-        tuning_seeds=np.array(settings["tuning_seeds"]),
-        evaluation_seeds=declarations.axis_values(declaration["axes"]["evaluation seed"]),
-        seed=settings["seed"],
+        problem=problem,
+        factories={name: sources.optimizer(source["optimizers"][name]) for name in names},
+        design=design._replace(points={name: design.points[name] for name in names}),
+        fingerprint=fingerprint(problem, design.seed, int(design.evaluation_seeds[0])),
         width=declaration["declared"]["width"],
         mesh=checked_mesh(None),
         keeps=False,
     )
+
+
+def _tried(stored: Stored, design: Design, name: str) -> Points:
+    """Returns the points that were tried; where rounds followed on results, these are read."""
+    if design.search.method != "zoom" and not design.search.widen:
+        return design.points[name]
+    (arm,) = stored_arms(stored, design._replace(points={name: design.points[name]}))
+    return arm.points
 
 
 def _point(points: list[dict[str, float]], wanted: Mapping[str, str]) -> dict[str, float]:

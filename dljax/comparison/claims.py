@@ -5,7 +5,8 @@ pair of optimizers, or every optimizer against a baseline, on one problem. The f
 evaluation runs decides. Runs at one seed are pairs; a run that diverged loses against any other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -18,6 +19,12 @@ from dljax.comparison.statistics.paired import equivalence, sign_flip_test
 from dljax.comparison.statistics.power import further_seeds
 from dljax.comparison.statistics.runs import mean_interval
 from dljax.comparison.statistics.samples import beats
+from dljax.comparison.statistics.sequential import (
+    confidence_sequence,
+    e_values,
+    equivalence_e_values,
+    sign_e_values,
+)
 from dljax.comparison.statistics.summaries import jsonable
 from dljax.comparison.statistics.unpaired import mann_whitney, welch
 from dljax.errors import require, unknown
@@ -67,6 +74,7 @@ def claims(
     *,
     paired: bool = True,
     optimum: float | None = None,
+    looks: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Compares optimizers by their final metric on one problem.
 
@@ -80,7 +88,9 @@ def claims(
 
     The verdict is "equivalent" where that adjusted p is at most alpha, else "better" or "worse" (of
     a) where the adjusted p of the difference is, else "unresolved". Runs that share no seeds are
-    compared by Welch's test, or by Mann and Whitney's where one diverged.
+    compared by Welch's test, or by Mann and Whitney's where one diverged. Where seeds are added
+    until claims are resolved, p is 1 / max e over the looks so far with `sequential.e_values`, and
+    the effect's interval holds at all looks together.
 
     Args:
       finals: Of each optimizer float[S], at the same seeds if `paired`; NaN where a run diverged.
@@ -88,6 +98,7 @@ def claims(
       question: What was asked.
       paired: Whether equal places are equal seeds.
       optimum: The best value there is, where it is known and every final is beyond it.
+      looks: After how many seeds the claims were looked at; `None` is once, at the end.
 
     Returns:
       A dict for each pair, ready for JSON: a, b, verdict, effect {mean, low, high} or None where a
@@ -95,9 +106,11 @@ def claims(
       p_equivalent, wins {mean, low, high}, num_seeds [of a, of b], diverged [of a, of b],
       further_seeds, test and paired.
     """
-    measure = _paired if paired else _unpaired
+    measure = partial(_paired if paired else _unpaired, goal=goal, question=question)
+    if paired:
+        measure = partial(measure, optimum=optimum, looks=looks)
     found = [
-        {"a": a, "b": b, "paired": paired, **measure(finals[a], finals[b], goal, question, optimum)}
+        {"a": a, "b": b, "paired": paired, **measure(finals[a], finals[b])}
         for a, b in pairs_of(list(finals), question.baseline)
     ]
     if not found:
@@ -123,29 +136,64 @@ def family(names: list[str], question: Question) -> dict[str, Any]:
     return {"what": what, "size": size, "correction": "Holm", "alpha": question.alpha}
 
 
-def _paired(a, b, goal, question, optimum) -> dict[str, Any]:
+def _paired(a, b, *, goal, question, optimum, looks) -> dict[str, Any]:
     if a.size != b.size:
         raise ValueError(f"paired runs must share their seeds, got {a.size} and {b.size} runs.")
     costs = _costs(a, goal), _costs(b, goal)
-    told = _counts(a, b)
+    told = {**_counts(a, b), "wins": _win_rate(beats(*costs))}
     if sum(told["diverged"]) or a.size < 2:
         signs = beats(*costs) - beats(costs[1], costs[0])
         how = {"effect": None, "scale": "sign", "margin": None, "further_seeds": None}
         how |= {"leaning": np.sign(signs.sum()), "p_equivalent": None}
-        test, name = sign_flip_test(signs), "sign test"
-    else:
-        d, scale = _differences(a, b, goal, optimum)
-        margin = question.margin or _pooled(a, b, scale, optimum)
-        how = {"effect": _told(*mean_interval(d, 1 - question.alpha)), "scale": scale}
-        how |= {"leaning": np.sign(d.mean()) * (1 if goal == "max" else -1), "margin": margin}
-        how |= {"p_equivalent": equivalence(d, margin) if margin else None}
-        how |= {"further_seeds": _further(d, margin, question)}
-        test, name = sign_flip_test(d), "sign-flip test"
-    won = _win_rate(beats(*costs))
-    return {**told, **how, "test": name, "p": test.p, "smallest_p": test.smallest, "wins": won}
+        return {**told, **how, **_sign_test(signs, looks)}
+    d, scale = _differences(a, b, goal, optimum)
+    first = slice(None) if looks is None else slice(looks[0])
+    margin = question.margin or _pooled(a[first], b[first], scale, optimum)
+    how = {"scale": scale, "margin": margin, "further_seeds": _further(d, margin, question)}
+    how["leaning"] = np.sign(d.mean()) * (1 if goal == "max" else -1)
+    tests = _tests if looks is None else partial(_tests_at_looks, looks=looks)
+    return {**told, **how, **tests(d, margin, question.alpha)}
 
 
-def _unpaired(a, b, goal, question, _) -> dict[str, Any]:
+def _tests(d: np.ndarray, margin: float | None, alpha: float) -> dict[str, Any]:
+    test = sign_flip_test(d)
+    return {
+        "effect": _told(*mean_interval(d, 1 - alpha)),
+        "test": "sign-flip test",
+        "p": test.p,
+        "smallest_p": test.smallest,
+        "p_equivalent": equivalence(d, margin) if margin else None,
+    }
+
+
+def _tests_at_looks(
+    d: np.ndarray, margin: float | None, alpha: float, looks: Sequence[int]
+) -> dict[str, Any]:
+    """Tests that hold at all looks together: whatever they show may end the runs."""
+    low, high = (float(bounds[-1]) for bounds in confidence_sequence(d, alpha=alpha))
+    return {
+        "effect": _told(float(d.mean()), low, high),
+        "test": "e-value of t",
+        "p": _anytime(e_values(d), looks),
+        "smallest_p": None,
+        "p_equivalent": margin and _anytime(equivalence_e_values(d, margin), looks),
+    }
+
+
+def _sign_test(signs: np.ndarray, looks: Sequence[int] | None) -> dict[str, Any]:
+    if looks is not None:
+        p = _anytime(sign_e_values(signs), looks)
+        return {"test": "e-value of signs", "p": p, "smallest_p": None}
+    test = sign_flip_test(signs)
+    return {"test": "sign test", "p": test.p, "smallest_p": test.smallest}
+
+
+def _anytime(e: np.ndarray, looks: Sequence[int]) -> float:
+    """Returns 1 / max e over the looks, a p that may be looked at whenever one likes."""
+    return float(min(1.0, 1 / e[np.asarray(looks) - 1].max()))
+
+
+def _unpaired(a, b, *, goal, question) -> dict[str, Any]:
     told = _counts(a, b)
     order = mann_whitney(_costs(a, goal), _costs(b, goal))
     won = _told(order.probability, None, None)

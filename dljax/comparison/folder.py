@@ -6,21 +6,23 @@ from typing import Any
 
 import jax
 import numpy as np
-import pandas as pd
 
 from dljax.axes import checked_axes, product
-from dljax.comparison.arms import EVALUATION, TUNING, axes_of, chosen, section_of, tidy
-from dljax.comparison.plan import Plan, described
-from dljax.comparison.statistics import Comparison, summarize_optimizer
+from dljax.comparison.claims import Question
+from dljax.comparison.design import EVALUATION, Arm, Design, arms_of
+from dljax.comparison.members import axes_of, section_of, tidy
+from dljax.comparison.plan import Plan
+from dljax.comparison.search import Points, Range, Search
+from dljax.comparison.statistics import Comparison
+from dljax.comparison.summary import comparison_of, declared_by, told_of
 from dljax.folders import stored_results
 from dljax.named import Study
 from dljax.store import declarations
 from dljax.store.files import canonical, parsed
-from dljax.store.fingerprints import of_arrays
 from dljax.store.reading import Stored
 from dljax.store.runs import Run
 
-GROWS = ("evaluation_seeds", "width")  # of the settings: declared apart
+GROWS = ("dialects",)  # of the settings: with the axis of the optimizers
 
 
 def opened(out: str | os.PathLike, plan: Plan, source: Mapping[str, Any]) -> Run:
@@ -30,63 +32,89 @@ def opened(out: str | os.PathLike, plan: Plan, source: Mapping[str, Any]) -> Run
       ValueError: If the folder cannot be written, or holds another run.
       DataError: If it is damaged.
     """
-    axes = {"optimizer": {"labels": list(plan.points)}}
-    for name, points in plan.points.items():
-        axes[f"{name} point"] = {"labels": [canonical(_plain(point)).decode() for point in points]}
-    axes["evaluation seed"] = declarations.axis(plan.evaluation_seeds)
-    about = {"told": described(plan, {}), "source": source}
-    return Run(out, "compare", declared_of(plan), axes, about)
+    design = plan.design
+    axes = {"optimizer": {"labels": list(design.points)}}
+    for name, points in design.points.items():
+        axes[f"{name} point"] = {"labels": [_spelt(_plain(point)) for point in points]}
+    for name, ranges in design.ranges.items():
+        axes[f"{name} range"] = {"labels": [_spelt([x, *found]) for x, found in ranges.items()]}
+    axes["evaluation seed"] = declarations.axis(design.evaluation_seeds)
+    return Run(out, "compare", declared_of(plan), axes, {"told": told_of(plan), "source": source})
 
 
 def declared_of(plan: Plan) -> dict[str, Any]:
-    """Returns what determines the runs of a comparison, ready for JSON."""
-    told, problem = described(plan, {}), plan.problem
+    """Returns what determines the runs of a comparison and what is asked, ready for JSON."""
+    told = told_of(plan)
     return {
-        "problem": told["problem"],
-        "data": None if callable(problem.data) else of_arrays(problem.data),
-        "split": None if problem.split is None else of_arrays(problem.split),
+        **{name: told[name] for name in ("protocol", "problem", "fingerprint", "question")},
         "settings": {k: v for k, v in told["settings"].items() if k not in GROWS},
         "width": plan.width,
         "numerics": declarations.numerics(),
     }
 
 
-def comparison_of(stored: Stored) -> Comparison:
+def read_comparison(stored: Stored) -> Comparison:
     """Reads a comparison back from its run folder.
 
     Raises:
       ValueError: If it is not finished.
       DataError: If it is damaged.
     """
-    declaration, told = stored.declaration, stored.declaration["about"]["told"]
-    widths, entries, frames = {}, [], []
-    for name in declaration["axes"]["optimizer"]["labels"]:
-        points = points_of(declaration, name)
-        tuning_seeds = np.array(told["settings"]["tuning_seeds"])
-        tuning = _frame(stored, name, TUNING, points, range(len(points)), tuning_seeds)
-        point = chosen(tuning, told["problem"]["metric"], told["problem"]["goal"])
-        seeds = declarations.axis_values(declaration["axes"]["evaluation seed"])
-        evaluation = _frame(stored, name, EVALUATION, points, [point], seeds)
-        frames.append(pd.concat([tuning, evaluation], ignore_index=True))
-        entries.append(summarize_optimizer(frames[-1], point, told["problem"]))
-        widths[name] = declaration["programs"][section_of(name, EVALUATION)]["width"]
-    settings = {**told["settings"], "width": widths}
-    summary = {**told, "settings": settings, "seconds": {}, "optimizers": entries}
-    return Comparison(summary, pd.concat(frames, ignore_index=True))
+    declaration = stored.declaration
+    design = design_of(declaration)
+    programs = declaration["programs"]
+    arms = stored_arms(stored, design)
+    widths = {name: programs[section_of(name, EVALUATION)]["width"] for name in design.points}
+    declared = declared_by(declaration, stored.sessions)
+    return comparison_of(declaration["about"]["told"], design, arms, widths, declared, seconds={})
 
 
-def points_of(declaration: Mapping[str, Any], name: str) -> list[dict[str, float]]:
-    """Returns the grid of an optimizer, as it was declared."""
-    return [parsed(text.encode()) for text in declaration["axes"][f"{name} point"]["labels"]]
+def stored_arms(stored: Stored, design: Design) -> list[Arm]:
+    """Returns what each optimizer gave; raises as `read_comparison`."""
+    numerics = stored.declaration["declared"]["numerics"]
+
+    def results_of(name, points, indices, seeds, stage):
+        with jax.enable_x64(numerics["enable_x64"]):
+            axes = checked_axes(axes_of([points[i] for i in indices], seeds))
+        results = stored_results(stored, section_of(name, stage), product(axes))
+        lengths = [len(indices)] * ("point" in axes) + [len(seeds)]
+        named = {k: x.reshape(*lengths, *x.shape[1:]) for k, x in results.items()}
+        return tidy(name, points, indices, stage, Study(axes, named))
+
+    return arms_of(design, results_of)
 
 
-def _frame(stored, name, stage, points, indices, seeds) -> pd.DataFrame:
-    with jax.enable_x64(stored.declaration["declared"]["numerics"]["enable_x64"]):
-        axes = checked_axes(axes_of([points[i] for i in indices], seeds))
-    results = stored_results(stored, section_of(name, stage), product(axes))
-    lengths = [len(indices)] * ("point" in axes) + [len(seeds)]
-    named = {k: x.reshape(*lengths, *x.shape[1:]) for k, x in results.items()}
-    return tidy(name, points, indices, stage, Study(axes, named))
+def design_of(declaration: Mapping[str, Any]) -> Design:
+    """Returns the design that a folder declares."""
+    declared, axes = declaration["declared"], declaration["axes"]
+    settings, problem = declared["settings"], declared["problem"]
+    names = axes["optimizer"]["labels"]
+    seeds = declarations.axis_values(axes["evaluation seed"])
+    return Design(
+        search=Search(**settings["search"]),
+        points={name: _labels(axes, f"{name} point") for name in names},
+        ranges={
+            name: {argument: Range(*found) for argument, *found in _labels(axes, f"{name} range")}
+            for name in names
+            if f"{name} range" in axes
+        },
+        tuning_seeds=np.array(settings["tuning_seeds"]),
+        evaluation_seeds=seeds,
+        batch=settings["adaptive"]["batch"] if settings["adaptive"] else len(seeds),
+        question=Question(**declared["question"]),
+        seed=settings["seed"],
+        metric=problem["metric"],
+        goal=problem["goal"],
+        optimum=problem["optimum"],
+    )
+
+
+def _labels(axes: Mapping[str, Any], name: str) -> Points | list:
+    return [parsed(text.encode()) for text in axes[name]["labels"]]
+
+
+def _spelt(value: Any) -> str:
+    return canonical(value).decode()
 
 
 def _plain(point: Mapping[str, Any]) -> dict[str, float]:

@@ -1,20 +1,20 @@
 """What is decided, and refused, before the first run of a comparison."""
 
-import platform
 from typing import Any, NamedTuple
 
 import jax
-import jaxlib
 import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from dljax import datasets, trees
-from dljax.comparison.space import CLASSICS, Factory, Points, made
+from dljax import datasets
+from dljax.comparison.design import Design
+from dljax.comparison.search import Points
+from dljax.comparison.space import CLASSICS, Factory, made
 from dljax.errors import require, require_whole, unknown
 from dljax.problems import Problem
+from dljax.splits import Split
 from dljax.training import Trainer, checked_rounds, trainer
-from dljax.widths import num_lanes
 
 
 class Plan(NamedTuple):
@@ -23,10 +23,8 @@ class Plan(NamedTuple):
     Attributes:
       problem: The problem, with its horizon as it will be run.
       factories: The optimizers by name.
-      points: The grid of each.
-      tuning_seeds: Seeds that choose the point.
-      evaluation_seeds: Seeds that are reported; none of them tuned.
-      seed: Root of all random streams, in [0, 2**32).
+      design: Which runs there are.
+      fingerprint: What must be the same for arms to be compared; see `fingerprint`.
       width: Members of a tile on one device: a number, "auto" or `None`.
       mesh: Devices.
       keeps: Whether runs are kept in a folder.
@@ -34,10 +32,8 @@ class Plan(NamedTuple):
 
     problem: Problem
     factories: dict[str, Factory]
-    points: dict[str, Points]
-    tuning_seeds: np.ndarray
-    evaluation_seeds: np.ndarray
-    seed: int
+    design: Design
+    fingerprint: dict[str, Any]
     width: int | str | None
     mesh: Mesh
     keeps: bool
@@ -97,11 +93,6 @@ def _default_eval_every(num_steps: int) -> int:
     return every
 
 
-def _target_goal(problem: Problem) -> str:
-    upward = problem.target.metric.endswith("accuracy")
-    return problem.target.goal or ("max" if upward else "min")
-
-
 def _check_split(problem: Problem) -> None:
     """Raises unless the parts of the split are rows of the data, and no row is in two of them."""
     num_rows = len(jax.tree.leaves(problem.data)[0])
@@ -149,12 +140,22 @@ def check_step(problem: Problem, name: str, factory: Factory, points: Points) ->
         ) from error
 
 
-def _fit(problem: Problem, optimizer: optax.GradientTransformation) -> Trainer:
+def trainer_of(
+    problem: Problem, optimizer: optax.GradientTransformation, data: Any, split: Split | None
+) -> Trainer:
+    """Returns how a problem is learnt with an optimizer.
+
+    Args:
+      problem: The problem.
+      optimizer: Any optax transformation.
+      data: Its data, as the program sees them; not read where the problem draws its batches.
+      split: Its split, as the program sees it.
+    """
     return trainer(
         problem.task,
         optimizer,
-        problem.data,
-        problem.split,
+        problem.data if callable(problem.data) else data,
+        split,
         batch_size=problem.batch_size,
         order=problem.order,
         remainder=problem.remainder,
@@ -162,61 +163,5 @@ def _fit(problem: Problem, optimizer: optax.GradientTransformation) -> Trainer:
     )
 
 
-def described(plan: Plan, widths: dict[str, int]) -> dict[str, Any]:
-    """Returns what a summary says of the problem, the settings and the machine, ready for JSON.
-
-    Args:
-      plan: What was decided before the first run.
-      widths: Members of a tile on one device, of each optimizer's program.
-    """
-    import dljax  # its version; the package imports this module
-
-    problem = plan.problem
-    split = problem.split
-    told = {
-        "name": problem.name,
-        "metric": problem.metric,
-        "goal": problem.goal,
-        "target": problem.target and {**problem.target._asdict(), "goal": _target_goal(problem)},
-        "num_rows": split
-        and {part: int(rows.count) for part, rows in split._asdict().items() if rows is not None},
-        "num_parameters": _count_parameters(problem),
-    }
-    return {
-        "schema": 1,
-        "evidence": "exploratory",
-        "problem": told,
-        "settings": {
-            "num_steps": problem.num_steps,
-            "batch_size": problem.batch_size,
-            "eval_every": problem.eval_every,
-            "tuning_seeds": plan.tuning_seeds.tolist(),
-            "evaluation_seeds": plan.evaluation_seeds.tolist(),
-            "seed": plan.seed,
-            "width": widths,
-            "order": problem.order,
-            "remainder": problem.remainder,
-        },
-        "environment": {
-            "dljax": dljax.__version__,
-            "jax": jax.__version__,
-            "jaxlib": jaxlib.__version__,
-            "python": platform.python_version(),
-            "backend": plan.mesh.devices.flat[0].platform,
-            "device": plan.mesh.devices.flat[0].device_kind,
-            "num_devices": plan.mesh.size,
-            "num_lanes": num_lanes(plan.mesh),
-            "num_processes": jax.process_count(),
-        },
-    }
-
-
-def _count_parameters(problem: Problem) -> int:
-    data = problem.data
-    example = (
-        jax.eval_shape(data, jax.random.key(0))
-        if callable(data)
-        else jax.eval_shape(lambda d: trees.take_rows(d, np.zeros(1, np.int32)), data)
-    )
-    variables = jax.eval_shape(problem.task.init, jax.random.key(0), example)
-    return trees.count_parameters(variables["params"])
+def _fit(problem: Problem, optimizer: optax.GradientTransformation) -> Trainer:
+    return trainer_of(problem, optimizer, problem.data, problem.split)

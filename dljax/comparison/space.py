@@ -1,7 +1,6 @@
-"""What is tuned: the grid of every optimizer, checked before anything compiles."""
+"""What is compared and tuned: optimizers by name and their spaces, checked before all else."""
 
 import inspect
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,10 +9,12 @@ import optax
 
 from dljax import optimizers
 from dljax.addresses import first_line
+from dljax.comparison.search import Points, Range, Search, checked_range, first
 from dljax.errors import require, unknown
+from dljax.optimizers import dialects
 
 Factory = Callable[..., optax.GradientTransformation]
-Points = list[dict[str, float]]
+Space = dict[str, np.ndarray | Range]
 
 _CLASSIC = "sgd momentum nag adagrad adadelta rmsprop adam"
 _MODERN = "adamw amsgrad nadam adamax adabelief radam lion signum lars lamb adafactor muon"
@@ -30,19 +31,60 @@ ADADELTA_EPS = (-8.0, -2.0)
 
 
 def factories(chosen: Mapping[str, Factory] | Iterable[str] | None) -> dict[str, Factory]:
-    """Returns the optimizers by name: the seven classics for `None`, or those named or given."""
+    """Returns the optimizers by name: the seven classics for `None`, or those named or given.
+
+    A name may carry a dialect, as in "tf1.adam".
+    """
     if chosen is None:
         return dict(CLASSICS)
     if isinstance(chosen, Mapping):
         found = dict(chosen)
     else:
         names = [chosen] if isinstance(chosen, str) else list(chosen)
-        if missing := [name for name in names if name not in OPTIMIZERS]:
-            raise unknown("optimizer", missing[0], OPTIMIZERS)
-        found = {name: OPTIMIZERS[name] for name in names}
+        found = {name: _named(name) for name in names}
     if not found:
         raise ValueError("there must be at least one optimizer to compare, got none.")
     return found
+
+
+def dialect_of(name: str, factory: Factory) -> str | None:
+    """Returns whose formula an optimizer is: a dialect, "dljax", or `None` for a user's own."""
+    dialect, _, short = name.rpartition(".")
+    if dialect in dialects.DIALECTS and getattr(getattr(dialects, dialect), short, None) is factory:
+        return dialect
+    return "dljax" if factory in OPTIMIZERS.values() else None
+
+
+def space_of(
+    name: str,
+    factory: Factory,
+    values: Mapping[str, Iterable[float] | Range] | None,
+    learning_rates: Iterable[float] | Range | None,
+    method: str,
+) -> Space:
+    """Returns what is tuned of an optimizer: for a grid values of each argument, else ranges.
+
+    Args:
+      name: What the optimizer is called.
+      factory: Takes the arguments by name.
+      values: Values or ranges of each argument to tune; `None` takes the learning rate, or
+        adadelta's eps.
+      learning_rates: Of the learning rate; `None` takes `LEARNING_RATES`, or their range.
+      method: Of the search.
+
+    Raises:
+      ValueError: If a value or a range is not legal, or values are where ranges must be.
+    """
+    if not callable(factory):
+        raise ValueError(
+            f"optimizer {name!r} must be a function that returns an optax.GradientTransformation, "
+            f"got {factory!r}."
+        )
+    if learning_rates is None:
+        learning_rates = LEARNING_RATES if method == "grid" else Range(*LEARNING_RATES[[0, -1]])
+    if values is None:
+        values = _default(name, factory, learning_rates)
+    return {argument: _checked(argument, found, method) for argument, found in values.items()}
 
 
 def points_of(
@@ -51,42 +93,14 @@ def points_of(
     values: Mapping[str, Iterable[float]] | None,
     learning_rates: Iterable[float] | None,
 ) -> Points:
-    """Returns every point of an optimizer's grid, `{argument: value}`, the product of its values.
-
-    Args:
-      name: What the optimizer is called.
-      factory: Takes the arguments by name.
-      values: Values of each argument to tune; `None` takes the learning rate, or adadelta's eps.
-      learning_rates: The grid of the learning rate; `None` takes `LEARNING_RATES`.
-
-    Raises:
-      ValueError: If a value is not legal, or the factory does not make an optax transformation.
-    """
-    learning_rates = (
-        LEARNING_RATES if learning_rates is None else _numbers("learning_rates", learning_rates)
+    """Returns every point of an optimizer's grid, checked; arguments and errors as `space_of`."""
+    return checked_points(
+        name, factory, first(Search(), space_of(name, factory, values, learning_rates, "grid"), 0)
     )
-    require("learning_rate", learning_rates, "[0, inf)")
-    if not callable(factory):
-        raise ValueError(
-            f"optimizer {name!r} must be a function that returns an optax.GradientTransformation, "
-            f"got {factory!r}."
-        )
-    if values is None:
-        takes = inspect.signature(factory).parameters
-        if factory is optimizers.adadelta:
-            middle = np.mean(ADADELTA_EPS)
-            grid = np.logspace(*ADADELTA_EPS, len(learning_rates))
-            values = {"eps": grid if len(grid) > 1 else [10.0**middle]}
-        elif "learning_rate" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values()):
-            values = {"learning_rate": learning_rates}
-        else:
-            raise ValueError(
-                f"optimizer {name!r} must have an argument learning_rate, or a space that says "
-                f"what to tune, space={{{name!r}: {{argument: values}}}}, "
-                f"got the arguments {', '.join(takes)}."
-            )
-    axes = {argument: _numbers(argument, grid) for argument, grid in values.items()}
-    points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+
+
+def checked_points(name: str, factory: Factory, points: Points) -> Points:
+    """Returns the points, or raises a `ValueError` if the factory does not take one."""
     for point in points:
         made(name, factory, point)
     return points
@@ -117,6 +131,50 @@ def made(name: str, factory: Factory, point: Mapping[str, float]) -> Any:
 def as_axis(points: Points) -> dict[str, np.ndarray]:
     """Turns points into the tree of arrays [number of points] that is one axis of a study."""
     return {name: np.array([point[name] for point in points]) for name in points[0]}
+
+
+def _named(name: str) -> Factory:
+    dialect, dot, short = name.rpartition(".")
+    if not dot:
+        if name not in OPTIMIZERS:
+            raise unknown("optimizer", name, OPTIMIZERS)
+        return OPTIMIZERS[name]
+    if dialect not in dialects.DIALECTS:
+        raise unknown("dialect", dialect, dialects.DIALECTS)
+    written = {n: f for n, f in vars(getattr(dialects, dialect)).items() if n in OPTIMIZERS}
+    if short not in written:
+        raise unknown(f"optimizer of {dialect}", short, written)
+    return written[short]
+
+
+def _default(name: str, factory: Factory, learning_rates: Any) -> dict[str, Any]:
+    takes = inspect.signature(factory).parameters
+    if "learning_rate" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+        return {"learning_rate": learning_rates}
+    if factory is optimizers.adadelta:
+        if isinstance(learning_rates, Range):
+            return {"eps": Range(*(10.0**end for end in ADADELTA_EPS))}
+        number = len(_numbers("learning_rates", learning_rates))
+        middle = np.mean(ADADELTA_EPS)
+        return {"eps": np.logspace(*ADADELTA_EPS, number) if number > 1 else [10.0**middle]}
+    raise ValueError(
+        f"optimizer {name!r} must have an argument learning_rate, or a space that says "
+        f"what to tune, space={{{name!r}: {{argument: values}}}}, "
+        f"got the arguments {', '.join(takes)}."
+    )
+
+
+def _checked(argument: str, found: Any, method: str) -> np.ndarray | Range:
+    if method != "grid" and not isinstance(found, Range):
+        raise ValueError(
+            f"{argument} must be a dj.Range where points are drawn ({method}), got {found!r}."
+        )
+    if method == "grid" and isinstance(found, Range):
+        raise ValueError(f"{argument} must be a list of values for a grid, got {found!r}.")
+    ends = checked_range(argument, found)[:2] if method != "grid" else _numbers(argument, found)
+    if argument == "learning_rate":
+        require("learning_rate", ends, "[0, inf)")
+    return found if method != "grid" else ends
 
 
 def _numbers(name: str, values: Iterable[float]) -> np.ndarray:

@@ -100,8 +100,8 @@ class Run:
         self._entries_now = entries
         self._sweep()
         # the declaration comes last: without it a folder is as good as new
-        sessions = [*sessions, now] if computes else sessions
-        environment.write(self.folder, self.declaration["id"], sessions)
+        self.sessions = [*sessions, now] if computes else sessions
+        environment.write(self.folder, self.declaration["id"], self.sessions)
         self._writer = manifest.Writer(self.folder, entries)
         self._save_declaration()
 

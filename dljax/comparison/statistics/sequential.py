@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import gammaln
 
 from dljax.comparison.statistics.intervals import Interval
 from dljax.comparison.statistics.samples import finite
@@ -58,6 +59,48 @@ def e_values(d: ArrayLike, g: float = 1.0) -> np.ndarray:
         e = ((1 + x) / (1 + x / k)) ** (S / 2) / np.sqrt(k)
     e = np.where(sd > 0, e, np.where(mean == 0, 1 / np.sqrt(k), np.inf))
     return np.where(nu > 0, e, 1.0)
+
+
+def equivalence_e_values(d: ArrayLike, margin: float, g: float = 1.0) -> np.ndarray:
+    """Returns the evidence against "the mean of d is at least the margin away from 0".
+
+        min(e_S of d - margin, e_S of d + margin) where |mean_S| < margin, else 1
+
+    so that it exceeds 1 / alpha just where the `confidence_sequence` lies in (-margin, margin).
+
+    Args:
+      d: As of `e_values`, like g.
+      margin: > 0, in the unit of d.
+
+    Returns:
+      float[S].
+
+    Raises:
+      ValueError: If d is too short or not finite, or an argument is outside its range.
+    """
+    require("margin", margin, "(0, inf)")
+    d = finite("d", d, at_least=2)
+    inside = np.abs(_running(d)[1]) < margin
+    return np.where(inside, np.minimum(e_values(d - margin, g), e_values(d + margin, g)), 1.0)
+
+
+def sign_e_values(signs: ArrayLike) -> np.ndarray:
+    """Returns the evidence against "each sign is a fair coin's" after each seed.
+
+        e_n = 2^n / ((n + 1) C(n, w)),    w of n signs positive
+
+    the likelihood ratio of coins of any bias, weighted evenly (Ville 1939); zeros are no toss.
+
+    Args:
+      signs: float[S], S >= 1, each -1, 0 or 1.
+
+    Returns:
+      float[S].
+    """
+    signs = finite("signs", signs)
+    n, w = np.cumsum(signs != 0), np.cumsum(signs > 0)
+    choices = gammaln(n + 1) - gammaln(w + 1) - gammaln(n - w + 1)
+    return np.exp(n * np.log(2) - np.log(n + 1) - choices)
 
 
 def confidence_sequence(
