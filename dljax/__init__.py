@@ -14,6 +14,7 @@ from dljax.populations import population
 from dljax.problems import Problem, Target
 from dljax.range_test import learning_rate_range
 from dljax.replaying import Replay
+from dljax.spectrum import Curvature
 from dljax.splits import Rows, Split, bootstrap, holdout, kfold
 from dljax.startup import configure
 from dljax.stopping import run_in_rounds, run_until
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
+    "Curvature",
     "DataError",
     "Member",
     "Model",

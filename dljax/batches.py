@@ -1,4 +1,4 @@
-"""Which rows a step sees, how slots are gone through, and how a part of the data is averaged."""
+"""Which rows a step sees, and how a part of the data is averaged or added up in slices."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,16 +6,15 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 
 from dljax import trees
-from dljax.costs import ONCE
 from dljax.errors import require
 from dljax.keys import stream
 from dljax.splits import Rows, Split, all_rows, random_order
 from dljax.types import Batch, Data, Metrics, PyTree
 
 EVAL_ROWS = 512  # rows evaluated at a time: memory, against the overhead of the loop
+Mean = Callable[[jax.Array], jax.Array]
 
 
 class Batches(NamedTuple):
@@ -29,6 +28,9 @@ class Batches(NamedTuple):
         are `None` where every row counts alike.
       average: `average(key, measure) -> {f"{part}_{name}": float[]}`, the weighted mean of
         `measure(batch) -> {name: float[B]}` over each part.
+      total: `total(key, part, f)`, the sum of the trees `f(batch, mean)` over slices of a part;
+        `mean(losses) -> float[]`, of float[B], is what they add to sum(w l) / M over its M rows.
+      parts: Names of the parts that there are.
     """
 
     example: Callable[[jax.Array], Batch]
@@ -36,6 +38,8 @@ class Batches(NamedTuple):
     idle: Callable[[Any], jax.Array] | None
     fetch: Callable[[Any], tuple[Batch, jax.Array | None, jax.Array | None]]
     average: Callable[[jax.Array, Callable[[Batch], Metrics]], Metrics]
+    total: Callable[[jax.Array, str, Callable[[Batch, Mean], PyTree]], PyTree]
+    parts: tuple[str, ...]
 
 
 def batches(
@@ -61,7 +65,8 @@ def batches(
     if len(num_rows) != 1:
         raise ValueError(f"all arrays must have one number of rows, got {sorted(num_rows)}.")
     split = Split(all_rows(num_rows.pop())) if split is None else jax.tree.map(jnp.asarray, split)
-    present = {part: rows for part in parts if (rows := getattr(split, part)) is not None}
+    there = {part: rows for part, rows in split._asdict().items() if rows is not None}
+    present = {part: there[part] for part in parts if part in there}
     num_slots = split.train.index.shape[0]
     batch_size = num_slots if batch_size is None else batch_size
     require("batch_size", batch_size, f"[1, {num_slots}]")
@@ -71,6 +76,8 @@ def batches(
         idle=lambda positions: (positions >= split.train.count).all(axis=1),
         fetch=lambda positions: _fetch(data, split.train, positions),
         average=lambda key, measure: _average(data, present, measure),
+        total=lambda key, part, f: _total(data, there[part], f),
+        parts=tuple(there),
     )
 
 
@@ -112,71 +119,6 @@ def _batch_order(rows: Rows, batch_size: int, order: str, remainder: str) -> Cal
     return with_replacement if order == "replacement" else by_epochs
 
 
-def go_through(
-    step: Callable[[PyTree, PyTree], tuple[PyTree, jax.Array]],
-    learnt: PyTree,
-    slots: PyTree,
-    *,
-    idle: jax.Array,
-    alive: jax.Array,
-) -> tuple[PyTree, jax.Array]:
-    """Steps through slots up to the first that is not sound.
-
-    A choice between the old and the new state in every step would copy both. So the first pass
-    goes on after a step that is not sound; where a member had one, all go through the slots again
-    and it holds still from there. Both passes run one compiled loop, in which only the slots where
-    some member holds still cost a choice: no member's bits depend on what happens to another.
-
-    Args:
-      step: `step(learnt, slot) -> (learnt, sound)`, bool[].
-      learnt: Where to begin.
-      slots: What the steps consume, leading axis [num_slots].
-      idle: Slots that are no step, bool[num_slots].
-      alive: Whether to go anywhere at all, bool[].
-
-    Returns:
-      Where the sound steps led, and the number of slots before the first that is not sound,
-      int32[], `num_slots` where all are.
-    """
-    num_slots = idle.size
-    number = jnp.arange(num_slots, dtype=jnp.int32)
-
-    def one_slot(carry, inputs):
-        slot, held_before, any_held = inputs
-        # what is kept matters of members alone that hold still in this slot
-        hold = lambda new, kept: (trees.where(held_before, kept, new),) * 2  # noqa: E731
-        learnt, kept = jax.lax.cond(any_held, hold, lambda *both: both, *carry)
-        learnt, sound = step(learnt, slot)
-        return (learnt, kept), sound
-
-    def one_pass(held):
-        held_before = jnp.append(False, held[:-1])
-        inputs = (slots, held_before, _any_member(alive & (held | held_before)))
-        (new, kept), sound = jax.lax.scan(one_slot, (learnt, learnt), inputs)
-        taken = jnp.where(sound | idle, num_slots, number).min()
-        return trees.where(held[-1], kept, new), taken
-
-    def maybe_pass(end, first):
-        taken = end[1]
-        needed = checkpoint_name(first, ONCE) | _any_member(alive & (taken < num_slots))
-        held = idle | ~alive | (number >= taken)
-        return jax.lax.cond(needed, lambda: one_pass(held), lambda: end), None
-
-    start = learnt, jnp.full_like(number[0], num_slots)
-    return jax.lax.scan(maybe_pass, start, jnp.array([True, False]))[0]
-
-
-@jax.custom_batching.custom_vmap
-def _any_member(x: jax.Array) -> jax.Array:
-    """Says of each place whether it is true for any member under `vmap`: the same for all."""
-    return x
-
-
-@_any_member.def_vmap
-def _any_of_batch(axis_size, in_batched, x):
-    return _any_member(x.any(axis=0)), False
-
-
 def _fetch(data: Data, rows: Rows, positions: jax.Array) -> tuple[Batch, jax.Array, jax.Array]:
     mask = (positions < rows.count).astype(jnp.float32)
     index = rows.index.at[positions].get(mode="clip")
@@ -184,18 +126,34 @@ def _fetch(data: Data, rows: Rows, positions: jax.Array) -> tuple[Batch, jax.Arr
     return trees.take_rows(data, index), weight, mask
 
 
+def batch_mean(losses: jax.Array, weight: jax.Array | None, mask: jax.Array | None) -> jax.Array:
+    """The loss of a batch, sum(w l) / B over its B real rows; float[]."""
+    if mask is None:
+        return losses.mean()
+    chex.assert_equal_shape([losses, mask])
+    # where, not a product: a padded row may be infinitely wrong
+    return jnp.where(mask > 0, weight * losses, 0.0).sum() / jnp.maximum(mask.sum(), 1)
+
+
+def share(batch: Batch, weight: jax.Array | None, mask: jax.Array | None) -> jax.Array | None:
+    """Weight of each row in `batch_mean`, float[B]."""
+    if mask is None:
+        rows = jax.tree.leaves(batch)
+        return jnp.full(len(rows[0]), 1 / len(rows[0])) if rows else None
+    # in the widest float there is: 1 / 3 of float32 would be all that float64 outputs get
+    return jnp.asarray(weight, jnp.result_type(float)) / jnp.maximum(mask.sum(), 1)
+
+
 def _average(data: Data, parts: dict[str, Rows], measure: Callable[[Batch], Metrics]) -> Metrics:
     """Averages over several parts in one pass of equal slices over all their rows."""
     if not parts:
         return {}
     index = jnp.concatenate([rows.index for rows in parts.values()])
-    num_slices = -(-index.size // EVAL_ROWS)
-    size = -(-index.size // num_slices)
-    slices = jnp.pad(index, (0, num_slices * size - index.size), mode="edge").reshape(-1, size)
+    slices = _in_slices(index, mode="edge")
 
     def one_slice(index):
         values = measure(trees.take_rows(data, index))
-        chex.assert_shape(list(values.values()), (size,))
+        chex.assert_shape(list(values.values()), index.shape)
         return values
 
     values = jax.lax.map(one_slice, slices)
@@ -212,6 +170,28 @@ def _average(data: Data, parts: dict[str, Rows], measure: Callable[[Batch], Metr
         for part, all_sums in zip(parts, sums, strict=True)
         for name, total in zip(values, all_sums[1:], strict=True)
     }
+
+
+def _total(data: Data, rows: Rows, f: Callable[[Batch, Mean], PyTree]) -> PyTree:
+    # in the widest float there is, as in `share`
+    weight = jnp.asarray(rows.weight, jnp.result_type(float)) / jnp.maximum(rows.count, 1)
+
+    def one_slice(index, weight):
+        mean = lambda losses: jnp.where(weight != 0, weight * losses, 0.0).sum()  # noqa: E731
+        return f(trees.take_rows(data, index), mean)
+
+    slices = _in_slices(rows.index, mode="edge"), _in_slices(weight)
+    shapes = jax.eval_shape(one_slice, *jax.tree.map(lambda x: x[0], slices))
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    added = lambda total, s: (jax.tree.map(jnp.add, total, one_slice(*s)), None)  # noqa: E731
+    return jax.lax.scan(added, start, slices)[0]
+
+
+def _in_slices(x: jax.Array, **padding: str) -> jax.Array:
+    """Cuts [N] into equal slices of at most `EVAL_ROWS`, the last one padded."""
+    num_slices = -(-x.size // EVAL_ROWS)
+    size = -(-x.size // num_slices)
+    return jnp.pad(x, (0, num_slices * size - x.size), **padding).reshape(-1, size)
 
 
 def _row_sums(x: jax.Array) -> jax.Array:
@@ -238,4 +218,6 @@ def _drawn_batches(draw_batch: Callable[[jax.Array], Batch], parts: list[str]) -
             for name, value in measure(draw_batch(stream(key, part))).items()
         }
 
-    return Batches(draw_batch, draw, None, lambda key: (draw_batch(key), None, None), average)
+    total = lambda key, part, f: f(draw_batch(stream(key, part)), jnp.mean)  # noqa: E731
+    fetch = lambda key: (draw_batch(key), None, None)  # noqa: E731
+    return Batches(draw_batch, draw, None, fetch, average, total, Split._fields)

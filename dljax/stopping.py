@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from dljax import trees
 from dljax.errors import require, unknown
-from dljax.training import Trainer, TrainState, advance, checked_rounds, history_row
+from dljax.slots import checked_rounds
+from dljax.training import Trainer, TrainState, advance, history_row
 from dljax.types import Member, Metrics, PyTree
 
 

@@ -9,14 +9,15 @@ import jax.numpy as jnp
 import optax
 from jax.ad_checkpoint import checkpoint_name
 
-from dljax import trees
-from dljax.batches import batches, go_through
+from dljax import spectrum, trees
+from dljax.batches import batch_mean, batches, share
 from dljax.costs import PARAMETERS
 from dljax.curvature import Local, extra_args
-from dljax.errors import require
 from dljax.keys import stream
 from dljax.optimizers import eval_params, gradient_equivalents
 from dljax.optimizers.wrapping import inner_optimizer
+from dljax.slots import checked_rounds, go_through
+from dljax.spectrum import Curvature
 from dljax.splits import Split
 from dljax.tasks import Task
 from dljax.types import Batch, Data, Metrics, PyTree, Variables
@@ -73,6 +74,7 @@ def trainer(
     order: str = "reshuffle",
     remainder: str = "keep",
     parts: tuple[str, ...] = ("train", "valid", "test"),
+    curvature: Curvature | None = None,
 ) -> Trainer:
     """Trains a task by an optax transformation on minibatches of the split's training rows.
 
@@ -91,6 +93,9 @@ def trainer(
         of the first epoch, "replacement" draws every row anew.
       remainder: Of the rows beyond the last full batch of an epoch: "keep" or "drop".
       parts: Parts of the split to evaluate; those the split does not have are left out.
+      curvature: What evaluations measure of the Hessian, see `dljax.spectrum.curvature_row`: that
+        of a part's mean loss at the parameters to evaluate, without dropout, in slices of rows as
+        evaluations take them. `None` measures nothing.
 
     Raises:
       ValueError: If the optimizer is none, the batch is larger than the training part, or a name
@@ -100,6 +105,8 @@ def trainer(
     source = batches(
         data, split, batch_size=batch_size, order=order, remainder=remainder, parts=parts
     )
+    if curvature is not None:
+        spectrum.checked(curvature, source.parts)
 
     def init(key: jax.Array, params: PyTree | None = None) -> TrainState:
         variables = task.init(stream(key, "init"), source.example(key))
@@ -120,7 +127,7 @@ def trainer(
             return task.predict(variables, batch, key=dropout, train=True, mask=mask)
 
         def output_loss(outputs):
-            return _batch_mean(task.loss(outputs, batch), weight, mask)
+            return batch_mean(task.loss(outputs, batch), weight, mask)
 
         def mean_loss(params):
             outputs, variables = predicted(params)
@@ -137,7 +144,7 @@ def trainer(
             lambda params: predicted(params)[0],
             output_loss,
             outputs_of_row,
-            _share(batch, weight, mask),
+            share(batch, weight, mask),
             task.fisher_root,
             stream(state.key, "fisher", state.slot),
         )
@@ -153,7 +160,19 @@ def trainer(
     def evaluate(state: TrainState) -> Metrics:
         variables = _eval_variables(state)
         measure = lambda batch: task.measure(task.predict(variables, batch)[0], batch)  # noqa: E731
-        return source.average(state.key, measure)
+        metrics = source.average(state.key, measure)
+        return metrics if curvature is None else {**metrics, **curvature_of(state.key, variables)}
+
+    def curvature_of(key, variables):
+        def gradient(p):
+            def of_slice(batch, mean):
+                outputs = lambda p: task.predict({**variables, "params": p}, batch)[0]  # noqa: E731
+                return jax.grad(lambda p: mean(task.loss(outputs(p), batch)))(p)
+
+            return source.total(key, curvature.part, of_slice)
+
+        directions = stream(key, "curvature")
+        return spectrum.curvature_row(curvature, gradient, variables["params"], directions)
 
     return Trainer(init, source.draw, step, evaluate, predict, source.idle)
 
@@ -189,23 +208,6 @@ def run(
     return state, {**history, "diverged_at": state.diverged_at}
 
 
-def _batch_mean(losses: jax.Array, weight: jax.Array | None, mask: jax.Array | None) -> jax.Array:
-    if mask is None:
-        return losses.mean()
-    chex.assert_equal_shape([losses, mask])
-    # where, not a product: a padded row may be infinitely wrong
-    return jnp.where(mask > 0, weight * losses, 0.0).sum() / jnp.maximum(mask.sum(), 1)
-
-
-def _share(batch: Batch, weight: jax.Array | None, mask: jax.Array | None) -> jax.Array | None:
-    """Weight of each row in `_batch_mean`, float[B]."""
-    if mask is None:
-        rows = jax.tree.leaves(batch)
-        return jnp.full(len(rows[0]), 1 / len(rows[0])) if rows else None
-    # in the widest float there is: 1 / 3 of float32 would be all that float64 outputs get
-    return jnp.asarray(weight, jnp.result_type(float)) / jnp.maximum(mask.sum(), 1)
-
-
 def advance(fit: Trainer, state: TrainState, num_slots: int) -> TrainState:
     """Takes `num_slots` steps; a member that diverges keeps the state before it for good."""
 
@@ -239,15 +241,3 @@ def history_row(fit: Trainer, state: TrainState) -> Metrics:
 def _eval_variables(state: TrainState) -> Variables:
     params = eval_params(state.opt_state, state.variables["params"])
     return {**state.variables, "params": params}
-
-
-def checked_rounds(num_steps: int, eval_every: int | None) -> int:
-    """Returns `eval_every`, or raises a `ValueError` where it does not divide `num_steps`."""
-    require("the number of steps", num_steps, "[1, inf)")
-    eval_every = num_steps if eval_every is None else eval_every
-    require("eval_every", eval_every, f"[1, {num_steps}]")
-    if num_steps % eval_every:
-        raise ValueError(
-            f"eval_every must divide the number of steps, got {eval_every} and {num_steps}."
-        )
-    return eval_every

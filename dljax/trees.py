@@ -1,9 +1,11 @@
 """The few helpers on trees of arrays that jax and optax lack."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from dljax.types import Data, PyTree
 
@@ -30,6 +32,22 @@ def take_rows(data: Data, index: jax.Array) -> Data:
 def count_parameters(tree: PyTree) -> int:
     """Counts the numbers in `tree`; shapes suffice."""
     return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def as_vector(method: str, tree: PyTree) -> tuple[jax.Array, Callable[[jax.Array], PyTree]]:
+    """Returns the numbers of a tree in a row, float32 at least, and the way back to its types.
+
+    Raises:
+      ValueError: If there are complex numbers, which `method` does not take.
+    """
+    if any(jnp.iscomplexobj(x) for x in jax.tree.leaves(tree)):
+        raise ValueError(f"{method} must have real parameters, got complex ones.")
+    wide = lambda x: jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))  # noqa: E731
+    flat, unravel = ravel_pytree(jax.tree.map(wide, tree))
+    back = lambda v: jax.tree.map(  # noqa: E731
+        lambda new, x: new.astype(x.dtype), unravel(v.astype(flat.dtype)), tree
+    )
+    return flat, back
 
 
 def in_containers(given: PyTree, tree: PyTree) -> PyTree:

@@ -15,6 +15,7 @@ FLOORS = {
     **dict.fromkeys(("costs", "machine", "lanes", "hosts", "lifelines"), (0, "both")),
     **dict.fromkeys(("placement", "programs", "widths", "populations"), (1, "populations")),
     **dict.fromkeys(("tasks", "datasets", "batches", "curvature", "kronecker"), (2, "learning")),
+    **dict.fromkeys(("slots", "spectrum"), (2, "learning")),
     **dict.fromkeys(("training", "stopping", "problems", "range_test"), (3, "learning")),
     **dict.fromkeys(
         ("axes", "plans", "named", "folders", "studies", "halving"), (3, "populations")

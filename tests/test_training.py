@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dljax as dj
-from dljax.batches import go_through
+from dljax.slots import go_through
 
 
 def times_seen(num_rows, rows, *, num_steps, batch_size, **options):

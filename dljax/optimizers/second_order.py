@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from dljax import trees
 from dljax.errors import require, require_whole
 from dljax.optimizers.leafwise import checked_learning_rate, given
 from dljax.optimizers.solvers import backtrack, conjugate_gradients, solve_exactly
@@ -212,8 +212,8 @@ def _second_order(
         whole_tree(method, grads, extra_args)
         product = product_of(extra_args)
         rate = learning_rate(state.inner) if callable(learning_rate) else learning_rate
-        g, unravel = _flat(method, grads)
-        flat_product = lambda v: _flat(method, product(unravel(v)))[0]  # noqa: E731
+        g, unravel = trees.as_vector(method, grads)
+        flat_product = lambda v: trees.as_vector(method, product(unravel(v)))[0]  # noqa: E731
         d, num_products = solve(flat_product, g, damping)
         u, num_values = rate * d, 0
         if max_halvings:
@@ -228,15 +228,3 @@ def _second_order(
         return unravel(u), CostState(jnp.asarray(cost, jnp.float32), count)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def _flat(method: str, tree: PyTree) -> tuple[jax.Array, Callable[[jax.Array], PyTree]]:
-    """Returns the numbers of a tree in a row, float32 at least, and the way back."""
-    if any(jnp.iscomplexobj(x) for x in jax.tree.leaves(tree)):
-        raise ValueError(f"{method} must have real parameters, got complex ones.")
-    wide = lambda x: jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))  # noqa: E731
-    flat, unravel = ravel_pytree(jax.tree.map(wide, tree))
-    back = lambda v: jax.tree.map(  # noqa: E731
-        lambda new, x: new.astype(x.dtype), unravel(v.astype(flat.dtype)), tree
-    )
-    return flat, back
