@@ -22,7 +22,16 @@ from dljax.audit_command import Audit, run_audit
 from dljax.bench_command import Bench, run_bench
 from dljax.compare_command import Compare, run_compare
 from dljax.errors import DataError, unknown
-from dljax.folder_commands import Replay, Report, Verify, run_replay, run_report, run_verify
+from dljax.folder_commands import (
+    Replay,
+    Report,
+    Reproduce,
+    Verify,
+    run_replay,
+    run_report,
+    run_reproduce,
+    run_verify,
+)
 from dljax.options import Flag
 from dljax.store import runs
 from dljax.store.files import NO_SPACE
@@ -59,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, partial(_interrupt, keeps="compare" in arguments[:1]))
+        signal.signal(
+            number, partial(_interrupt, keeps=arguments[:1] in (["compare"], ["reproduce"]))
+        )
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that has no plus-minus shows "?"
@@ -91,9 +102,11 @@ def _interrupt(number: int, _, keeps: bool) -> None:
 
 
 def _leave(code: int, keeps: bool) -> None:
-    runs.close_all()
-    goes_on = " What was finished is kept: the same command goes on." if keeps else ""
-    _end(f"interrupted.{goes_on}", code)
+    try:
+        runs.close_all()
+    finally:
+        goes_on = " What was finished is kept: the same command goes on." if keeps else ""
+        _end(f"interrupted.{goes_on}", code)
 
 
 def _list(options: List) -> None:
@@ -151,6 +164,7 @@ COMMANDS = {
     Compare: ("compare", run_compare),
     Report: ("report", run_report),
     Replay: ("replay", run_replay),
+    Reproduce: ("reproduce", run_reproduce),
     Verify: ("verify", run_verify),
     Audit: ("audit", run_audit),
     List: ("list", _list),

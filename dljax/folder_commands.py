@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from dljax.addresses import from_file, is_address
-from dljax.errors import DataError
+from dljax.errors import DataError, require
 from dljax.options import Flag, Folder
 
 RunFolder = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -39,6 +39,27 @@ class Replay:
     """A folder that dljax compare wrote."""
     member: Annotated[str, tyro.conf.arg(metavar="NAME=VALUE,...", help_behavior_hint="")] = ""
     """Which run: seed=3,learning_rate=0.01,optimizer=adam."""
+    data_dir: Folder = ""
+    """Folder of MNIST and Fashion-MNIST. By default $DLJAX_DATA, else the user's cache."""
+    json: Flag = False
+    """Print JSON instead of text."""
+
+
+@dataclass
+class Reproduce:
+    """Make all runs of a stored comparison again, here, and say whether the two agree.
+
+    The declaration is taken from the folder; its fingerprint must be that of the problem here. On
+    the same machine the bits are the same; elsewhere final metrics may differ by the tolerance, or
+    agree as distributions. Exits 1 if they do not, or if a claim turns round.
+    """
+
+    run: RunFolder = ""
+    """A folder that dljax compare wrote."""
+    out: Folder = ""
+    """Run folder of the runs made here. By default RUN-again."""
+    tolerance: float = TOLERANCE
+    """Relative, of a final metric."""
     data_dir: Folder = ""
     """Folder of MNIST and Fashion-MNIST. By default $DLJAX_DATA, else the user's cache."""
     json: Flag = False
@@ -79,28 +100,10 @@ def run_replay(options: Replay) -> None:
 
     configure()
     # from here on jax may be used: what is imported below touches it
-    from dljax import problems
-    from dljax.comparison.again import Sources, replay_run
-    from dljax.comparison.space import factories
-    from dljax.store.reading import read
+    from dljax.comparison.again import replay_run
 
-    stored = read(_folder(options.run))
-    if stored.declaration["kind"] != "compare":
-        raise ValueError(
-            f"{options.run} holds a study, whose members are Python: "
-            "dj.replay(run, member, *shared, seed=...) runs one again."
-        )
-
-    def problem(name):
-        if is_address(name):
-            found = from_file(name)
-            return found if isinstance(found, problems.Problem) else found()
-        return problems.load(name, data_dir=options.data_dir or None)
-
-    def optimizer(name):
-        return from_file(name) if is_address(name) else factories([name])[name]
-
-    found = replay_run(stored, _member(options.member), Sources(problem, optimizer))
+    stored = _comparison(options.run)
+    found = replay_run(stored, _member(options.member), _sources(options.data_dir))
     within = found.is_same or (bool(found.differs) and found.difference <= TOLERANCE)
     if options.json:
         told = {"is_same": found.is_same, "difference": found.difference, "differs": found.differs}
@@ -110,6 +113,34 @@ def run_replay(options: Replay) -> None:
         for phrase in found.differs:
             print(f"  differs: {phrase}")
     if not within:
+        sys.stdout.flush()
+        sys.exit(1)
+
+
+def run_reproduce(options: Reproduce) -> None:
+    """Makes a stored comparison again and prints how the two agree; exits 1 unless they do."""
+    from dljax.startup import configure
+
+    configure()
+    # from here on jax may be used: what is imported below touches it
+    from dljax.comparison.again import reproduced
+
+    require("tolerance", options.tolerance, "[0, inf)")
+    stored = _comparison(options.run)
+    out = options.out or f"{options.run.rstrip('/')}-again"
+    found = reproduced(stored, _sources(options.data_dir), out, options.tolerance)
+    if options.json:
+        print(json.dumps({"run": options.run, "again": out, **found}, indent=2))
+    else:
+        for told in found["optimizers"]:
+            bits = f"{told['same_bits']} of {told['num_runs']} runs to the bit"
+            apart = "" if told["largest"] is None else f", {told['largest']:.1e} apart at most"
+            chosen = "" if told["chosen_alike"] else ", another point was chosen"
+            print(f"{told['name']}: {told['how']} ({bits}{apart}{chosen})")
+        for one in found["claims"]:
+            print(f"{one['a']} against {one['b']}: {one['first']}, and now {one['again']}")
+        print(f"{options.run} and {out} {'agree' if found['agrees'] else 'do not agree'}.")
+    if not found["agrees"]:
         sys.stdout.flush()
         sys.exit(1)
 
@@ -141,6 +172,37 @@ def run_report(options: Report) -> None:
 
         Console().print(report.table(told))
     print(f"Everything is in {Path(options.run) / 'report.html'} and beside it.", file=sys.stderr)
+
+
+def _comparison(run: str) -> Any:
+    """Reads the folder of a comparison."""
+    from dljax.store.reading import read
+
+    stored = read(_folder(run))
+    if stored.declaration["kind"] != "compare":
+        raise ValueError(
+            f"{run} holds a study, whose members are Python: "
+            "dj.replay(run, member, *shared, seed=...) runs one again."
+        )
+    return stored
+
+
+def _sources(data_dir: str) -> Any:
+    """Finds problems and optimizers by the names that the command line takes."""
+    from dljax import problems
+    from dljax.comparison.again import Sources
+    from dljax.comparison.space import factories
+
+    def problem(name):
+        if is_address(name):
+            found = from_file(name)
+            return found if isinstance(found, problems.Problem) else found()
+        return problems.load(name, data_dir=data_dir or None)
+
+    def optimizer(name):
+        return from_file(name) if is_address(name) else factories([name])[name]
+
+    return Sources(problem, optimizer)
 
 
 def _folder(run: str) -> str:

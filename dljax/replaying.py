@@ -66,7 +66,7 @@ def replayed(
     told = declaration["programs"].get(section)
     if told is None:
         raise unknown("program", section, declaration["programs"])
-    with _numerics(declaration["declared"]["numerics"]):
+    with numerics_as(declaration["declared"]["numerics"]):
         cells = checked_axes(jax.tree.map(lambda x: np.asarray([x]), dict(cell)))
         expected = stored_results(stored, section, cells)
         mesh = checked_mesh(None)
@@ -80,7 +80,8 @@ def replayed(
     found = [x[0] for x in jax.tree.leaves(results)]
     wanted = [x[0] for x in jax.tree.leaves(to_host(expected))]
     if [(x.shape, x.dtype) for x in found] != [(x.shape, x.dtype) for x in wanted]:
-        raise ValueError(f"the member must return the results that are stored, got {program}.")
+        shapes = [(str(x.dtype), x.shape) for x in found]
+        raise ValueError(f"the member must return the results that are stored, got {shapes}.")
     same = all(x.tobytes() == y.tobytes() for x, y in zip(found, wanted))
     distance = 0.0 if same else max(map(_distance, found, wanted))
     alone = jax.tree.map(lambda x: x[0], results)
@@ -113,7 +114,7 @@ def _distance(x: np.ndarray, y: np.ndarray) -> float:
 
 
 @contextlib.contextmanager
-def _numerics(told: Mapping[str, Any]):
+def numerics_as(told: Mapping[str, Any]):
     """Sets what was declared of jax."""
     with (
         jax.enable_x64(told["enable_x64"]),

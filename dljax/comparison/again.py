@@ -1,21 +1,24 @@
 """A stored comparison, or one run of it, computed again from what its folder says of it."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dljax.comparison.design import EVALUATION, TUNING, Design
-from dljax.comparison.fingerprint import fingerprint
-from dljax.comparison.folder import declared_of, design_of, stored_arms
+from dljax.comparison.fingerprint import check_comparable, fingerprint
+from dljax.comparison.folder import declared_of, design_of, read_comparison, stored_arms
 from dljax.comparison.members import axes_of, member_of, section_of, shared_of
 from dljax.comparison.plan import Plan, checked_problem
+from dljax.comparison.protocol import carried_out
+from dljax.comparison.reproduction import agreement
 from dljax.comparison.search import Points
 from dljax.comparison.space import Factory
 from dljax.errors import unknown
 from dljax.placement import checked_mesh
 from dljax.problems import Problem
-from dljax.replaying import Replay, nearest, replayed
+from dljax.replaying import Replay, nearest, numerics_as, replayed
 from dljax.store import declarations
 from dljax.store.reading import Stored
 
@@ -63,6 +66,34 @@ def replay_run(stored: Stored, wanted: Mapping[str, str], sources: Sources) -> R
     section = section_of(name, TUNING if tunes else EVALUATION)
     differs = tuple(differences(stored, plan))
     return replayed(stored, section, member_of(plan, name), shared_of(plan), cell, differs)
+
+
+def reproduced(
+    stored: Stored, sources: Sources, out: str | os.PathLike, tolerance: float
+) -> dict[str, Any]:
+    """Makes all runs of a comparison again, in a folder of their own.
+
+    Args:
+      stored: The run folder.
+      sources: Of the problem and the optimizers.
+      out: Run folder of the new runs.
+      tolerance: As of `agreement`.
+
+    Returns:
+      What `agreement` says.
+
+    Raises:
+      ValueError: If the problem here has another fingerprint; the message names the field.
+      DataError: If what is stored is damaged.
+    """
+    first = read_comparison(stored)
+    declaration = stored.declaration
+    with numerics_as(declaration["declared"]["numerics"]):
+        plan = plan_of(stored, sources)._replace(keeps=True)
+        prints = {str(stored.folder): declaration["declared"]["fingerprint"]}
+        check_comparable({**prints, "this one": plan.fingerprint})
+        again = carried_out(plan, out, declaration["about"]["source"], progress=True)
+    return agreement(first, again, tolerance)
 
 
 def differences(stored: Stored, plan: Plan) -> list[str]:

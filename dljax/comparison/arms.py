@@ -7,7 +7,7 @@ from time import perf_counter
 
 import jax
 
-from dljax.comparison.design import EVALUATION, TUNING, Arm, arms_of
+from dljax.comparison.design import Arm, arms_of
 from dljax.comparison.members import axes_of, member_of, section_of, shared_of, tidy
 from dljax.comparison.plan import Plan
 from dljax.folders import Part

@@ -14,7 +14,6 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from dljax.comparison.statistics.families import holm
-from dljax.comparison.statistics.intervals import draw_rows, percentiles
 from dljax.comparison.statistics.paired import equivalence, sign_flip_test
 from dljax.comparison.statistics.power import further_seeds
 from dljax.comparison.statistics.runs import mean_interval
@@ -26,10 +25,9 @@ from dljax.comparison.statistics.sequential import (
     sign_e_values,
 )
 from dljax.comparison.statistics.summaries import jsonable
+from dljax.comparison.statistics.survival import hit_rate
 from dljax.comparison.statistics.unpaired import mann_whitney, welch
 from dljax.errors import require, unknown
-
-NUM_DRAWS = 10_000  # bootstrap samples of a win rate
 
 
 class Question(NamedTuple):
@@ -84,7 +82,7 @@ def claims(
         p           exact sign-flip test of d; of the signs of d where a run diverged
         adjusted p  Holm's, over all pairs
         equivalent  two one-sided t tests of |mean d| < margin, adjusted over all pairs
-        wins        share of the seeds at which a is better, with a bootstrap interval
+        wins        share of the seeds at which a is better, with Wilson's interval
 
     The verdict is "equivalent" where that adjusted p is at most alpha, else "better" or "worse" (of
     a) where the adjusted p of the difference is, else "unresolved". Runs that share no seeds are
@@ -140,7 +138,7 @@ def _paired(a, b, *, goal, question, optimum, looks) -> dict[str, Any]:
     if a.size != b.size:
         raise ValueError(f"paired runs must share their seeds, got {a.size} and {b.size} runs.")
     costs = _costs(a, goal), _costs(b, goal)
-    told = {**_counts(a, b), "wins": _win_rate(beats(*costs))}
+    told = {**_counts(a, b), "wins": _told(*hit_rate(beats(*costs).sum(), a.size))}
     if sum(told["diverged"]) or a.size < 2:
         signs = beats(*costs) - beats(costs[1], costs[0])
         how = {"effect": None, "scale": "sign", "margin": None, "further_seeds": None}
@@ -234,13 +232,6 @@ def _pooled(a, b, scale: str, optimum: float | None) -> float | None:
     if scale == "log ratio":
         a, b = np.log(a - optimum), np.log(b - optimum)
     return float(np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)) or None
-
-
-def _win_rate(wins: np.ndarray) -> dict[str, float | None]:
-    if wins.size < 2:
-        return _told(float(wins.mean()), None, None)
-    rates = wins[draw_rows(0, wins.size, NUM_DRAWS)].mean(axis=1)
-    return _told(float(wins.mean()), *map(float, percentiles(rates, 0.95)))
 
 
 def _further(d: np.ndarray, margin: float | None, question: Question) -> int | None:

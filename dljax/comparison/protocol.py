@@ -137,7 +137,7 @@ def compare(
         seed=seed,
         metric=problem.metric,
         goal=problem.goal,
-        optimum=getattr(problem, "optimum", None),
+        optimum=problem.optimum,
     )
     mesh = checked_mesh(mesh)
     checked_width(width)

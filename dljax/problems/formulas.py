@@ -50,4 +50,5 @@ def analytic(function: Function, **_: Any) -> Problem:
         eval_every=10,
         target=Target("valid_loss", function.target),
         parts=("valid", "test"),
+        optimum=0.0,
     )

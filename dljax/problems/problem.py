@@ -47,6 +47,8 @@ class Problem(NamedTuple):
       labels: Name of the array of class labels in `data`, if there is one.
       parts: Parts that are evaluated; "train" costs most.
       order: Order of the rows, and `remainder` of the last ones, as of `dj.trainer`.
+      optimum: The best value of the metric, where it is known and no run goes beyond it; losses are
+        then compared by the logarithm of what is left of them.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Problem(NamedTuple):
     parts: tuple[str, ...] = ("train", "valid", "test")
     order: str = "reshuffle"
     remainder: str = "keep"
+    optimum: float | None = None
 
 
 def classification(

@@ -120,13 +120,13 @@ def restricted_mean(
     return Interval(float(mean), float(max(0, mean - half)), float(min(horizon, mean + half)))
 
 
-def hit_rate(hits: int, num_runs: int, level: float = 0.95) -> Interval:
+def hit_rate(hits: float, num_runs: int, level: float = 0.95) -> Interval:
     """Returns the share of runs that met the target; Wilson 1927, JASA 22(158), 209-212.
 
         (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n),    p = hits / n
 
     Args:
-      hits: Number of runs that met it, in [0, num_runs].
+      hits: Number of runs that met it, in [0, num_runs]; a tie may count half.
       num_runs: n, >= 1.
       level: Coverage of the interval, in (0, 1).
 
@@ -134,7 +134,7 @@ def hit_rate(hits: int, num_runs: int, level: float = 0.95) -> Interval:
       ValueError: If an argument is outside its range.
     """
     require_whole("num_runs", num_runs, "[1, inf)")
-    require_whole("hits", hits, f"[0, {num_runs}]")
+    require("hits", hits, f"[0, {num_runs}]")
     require("level", level, "(0, 1)")
     p, n, z = hits / num_runs, num_runs, ndtri((1 + level) / 2)
     middle = p + z**2 / (2 * n)
