@@ -6,6 +6,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
+from dljax.comparison.claims import Question, claims, family
 from dljax.comparison.statistics import Comparison, final_metric, select, summarize_optimizer
 
 # name, argument, best value, powers tried, lowest loss, multiple of the best that diverges
@@ -92,7 +93,20 @@ LOSS_PROBLEM = {
 }
 
 
-def make_comparison(problem, optimizers=OPTIMIZERS):
+FINGERPRINT = {
+    "id": "0f1e2d3c4b5a",
+    "data": "aa" * 32,
+    "split": "bb" * 32,
+    "parameters": "cc" * 32,
+    "initial_loss": 2.3,
+    "initial_gradient_norm": 1.25,
+    "order": "reshuffle",
+    "order_digest": "dd" * 32,
+    "precision": "float32",
+}
+
+
+def make_comparison(problem, optimizers=OPTIMIZERS, question=Question()):  # noqa: B008
     """A made-up comparison on `problem`: tuned, chosen and evaluated like a real one."""
     generator = np.random.default_rng(7)
     tables, entries = [], []
@@ -115,16 +129,43 @@ def make_comparison(problem, optimizers=OPTIMIZERS):
             rows = rows.drop(columns=[name for name in rows if name.endswith("accuracy")])
         tables.append(rows)
         entries.append(summarize_optimizer(rows, chosen, problem))
+    results = pd.concat(tables, ignore_index=True)
+    names = [entry["name"] for entry in entries]
+    search = {"method": "grid", "trials": dict.fromkeys(names, 13), "widened": {}}
     summary = {
-        "schema": 1,
-        "evidence": "exploratory",
+        "schema": 2,
+        "evidence": "confirmatory",
+        "because": [],
+        "protocol": "dljax-1",
+        "declaration": {"id": "9a8b7c6d5e4f", "time": "2026-01-02T03:04:05+00:00"},
+        "fingerprint": FINGERPRINT,
+        "question": question._asdict(),
+        "family": family(names, question),
+        "claims": claims(finals_of(results, problem), problem["goal"], question),
         "problem": problem,
-        "settings": SETTINGS,
+        "settings": {**SETTINGS, "search": search, "adaptive": None},
         "environment": ENVIRONMENT,
         "seconds": {"compile": 20.1, "run": 30.2, "total": 55.0},
         "optimizers": entries,
     }
-    return Comparison(summary, pd.concat(tables, ignore_index=True))
+    return Comparison(summary, results)
+
+
+def finals_of(results, problem):
+    """The final test metric of every evaluation run, by optimizer."""
+    runs = results[results["stage"] == "evaluation"]
+    return {
+        name: final_metric(rows, f"test_{problem['metric']}").to_numpy().ravel()
+        for name, rows in runs.groupby("optimizer", sort=False)
+    }
+
+
+def older(comparison):
+    """The same comparison as summaries of schema 1 told it: without claims and fingerprint."""
+    added = ("because", "protocol", "declaration", "fingerprint", "question", "family", "claims")
+    kept = {name: value for name, value in comparison.summary.items() if name not in added}
+    summary = {**kept, "schema": 1, "evidence": "exploratory", "settings": SETTINGS}
+    return comparison._replace(summary=summary)
 
 
 @functools.cache

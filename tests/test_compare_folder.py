@@ -53,7 +53,7 @@ def test_a_folder_gives_the_comparison_back(comparison, folder):
     found = dj.load(folder)
     pd.testing.assert_frame_equal(found.results, comparison.results)
     assert found.summary["optimizers"] == comparison.summary["optimizers"]
-    assert report.table(found.summary).row_count == 2
+    assert report.table(found.summary).renderables[0].row_count == 2
 
 
 def test_the_same_comparison_again_runs_nothing_and_gives_the_same(comparison, folder, monkeypatch):

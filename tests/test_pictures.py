@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 
 from dljax.comparison import canvas
 from dljax.comparison.canvas import accuracy_axis, look, loss_axis, picture
+from dljax.comparison.claim_pictures import effects, win_rates
 from dljax.comparison.pictures import learning_curves, sensitivity
+from dljax.comparison.trial_pictures import budget, profile
 
 digits = pytest.fixture(comparisons.digits, scope="module")
 rosenbrock = pytest.fixture(comparisons.rosenbrock, scope="module")
@@ -108,6 +110,7 @@ def test_a_comparison_in_which_everything_diverged_is_drawn(digits):
     lost = digits._replace(results=results)
     learning_curves(lost).draw_without_rendering()
     sensitivity(lost).draw_without_rendering()
+    profile(lost).draw_without_rendering()
 
 
 def test_an_exploding_loss_does_not_squash_the_panel():
@@ -167,3 +170,67 @@ def test_the_curves_over_cost_stand_where_the_runs_paid(digits):
     np.testing.assert_allclose(lines["adam"].get_xdata(), 3 * lines["sgd"].get_xdata())
     np.testing.assert_allclose(lines["sgd"].get_xdata(), comparisons.STEPS)
     assert curves.get_xlabel() == "cost, gradients of a batch"
+
+
+def test_an_effect_is_a_row_at_its_mean_and_a_diverged_pair_a_text(digits):
+    axes = effects(digits).axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    claims = {f"{c['a']} \N{MINUS SIGN} {c['b']}": c for c in digits.summary["claims"]}
+    assert set(labels) == set(claims)
+    marks = {line.get_ydata()[0]: line for line in axes.lines if line.get_marker() != "None"}
+    for row, label in enumerate(labels):
+        claim = claims[label]
+        if claim["effect"] is None:
+            assert row not in marks
+            continue
+        assert marks[row].get_xdata()[0] == pytest.approx(100 * claim["effect"]["mean"])
+        is_filled = marks[row].get_markerfacecolor() != "white"
+        assert is_filled == (claim["verdict"] != "unresolved")
+    means = [marks[row].get_xdata()[0] for row in sorted(marks)]
+    assert means == sorted(means, reverse=True)
+    assert sum("a run diverged" in text.get_text() for text in axes.texts) == 6
+
+
+def test_ratios_have_a_panel_of_their_own(rosenbrock):
+    claims = list(rosenbrock.summary["claims"])
+    claims[0] = {**claims[0], "scale": "log ratio"}
+    figure = effects(rosenbrock._replace(summary={**rosenbrock.summary, "claims": claims}))
+    assert [len(axes.get_yticks()) for axes in figure.axes] == [20, 1]
+    assert "ln of the ratio" in figure.axes[1].get_xlabel()
+
+
+def test_win_rates_of_a_pair_add_to_100_and_what_was_not_asked_is_blank(digits):
+    axes = win_rates(digits).axes[0]
+    rates = axes.images[0].get_array()
+    np.testing.assert_allclose((rates + rates.T)[~np.eye(7, dtype=bool)], 100.0)
+    assert len(axes.texts) == 42
+    against = [claim for claim in digits.summary["claims"] if claim["b"] == "adam"]
+    some = digits._replace(summary={**digits.summary, "claims": against})
+    assert len(win_rates(some).axes[0].texts) == 12
+
+
+def test_the_budget_begins_at_the_mean_trial_and_ends_at_the_best(digits):
+    axes = budget(digits).axes[0]
+    medians = digits.summary["optimizers"][6]["tuning"]["median"]
+    first, rest = axes.lines[-2:]
+    assert first.get_ydata()[0] == pytest.approx(100 * np.mean(medians))
+    assert rest.get_ydata()[-1] == pytest.approx(100 * max(medians))
+    assert list(first.get_xdata()) == [1, 2, 3, 4, 5, 6]
+    assert np.isnan(axes.lines[0].get_ydata()[0])  # of sgd one trial diverged
+
+
+def test_a_profile_is_the_share_of_runs_as_good_and_misses_the_diverged(digits):
+    lines = dict(zip([name for name, *_ in OPTIMIZERS], profile(digits).axes[0].lines, strict=True))
+    assert lines["rmsprop"].get_ydata()[-1] == 80
+    assert lines["adam"].get_ydata()[-1] == 100
+    finals = comparisons.finals_of(digits.results, digits.summary["problem"])["adam"]
+    np.testing.assert_allclose(lines["adam"].get_xdata()[1:-1], 100 * np.sort(finals)[::-1])
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf"])
+def test_a_picture_of_any_kind_is_the_same_file_every_time(digits, kind):
+    first = picture(budget(digits), kind)
+    again = budget(digits)
+    picture(again, "svg")
+    assert picture(again, kind) == first
+    assert b"CreationDate" not in first

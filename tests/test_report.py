@@ -7,6 +7,8 @@ import pytest
 from rich.console import Console
 
 from dljax.comparison import report, wording
+from dljax.comparison.latex import latex
+from dljax.comparison.method import method
 
 digits = pytest.fixture(comparisons.digits, scope="module")
 
@@ -82,7 +84,9 @@ def test_the_caption_says_what_was_compared_where_and_with_which_evidence(digits
         "1,079 train, 359 valid, 359 test rows; 26,122 parameters; 600 steps",
         "validation accuracy ≥ 95 %",
         "It covers initial weights and batch order; the split of the data is fixed.",
-        "Evidence: exploratory",
+        "Evidence: confirmatory: question, seeds and settings were declared "
+        "(9a8b7c6d5e4f, 2026-01-02T03:04:05+00:00) before the first run.",
+        "protocol dljax-1, fingerprint 0f1e2d3c4b5a, declaration 9a8b7c6d5e4f",
         "dljax 0.1.0, jax 0.10.2, jaxlib 0.10.2, Python 3.11.7; 1 device: cpu, 2 programs at once",
     ):
         assert expected in text
@@ -95,6 +99,38 @@ def test_a_problem_without_accuracy_or_target_has_no_such_column():
     headers = [column.header for column in wording.columns(summary)]
     assert headers == ["optimizer", "tuned\nvalue", "test\nloss", "diverged"]
     assert "±" in printed(summary)
+
+
+def test_a_summary_of_schema_1_is_printed_without_claims(digits):
+    summary = comparisons.older(digits).summary
+    text = told(summary)
+    assert "Evidence: exploratory: no claim was declared before the runs" in text
+    assert "claim " not in text.replace("no claim was", "")
+    assert "We compared sgd" in method(summary)
+    assert "adjusted" not in latex(summary)
+
+
+def test_results_of_others_are_printed_with_what_is_known_of_them(digits):
+    unknown = {"target": None, "num_rows": None, "num_parameters": None}
+    settings = {"num_steps": 600, "evaluation_seeds": list(range(10)), "tuning_seeds": []}
+    entries = [
+        {**e, "argument": [], "value": [], "edge": "", "steps_to_target": None}
+        for e in digits.summary["optimizers"]
+    ]
+    summary = {
+        **comparisons.older(digits).summary,
+        "problem": {**digits.summary["problem"], **unknown},
+        "settings": settings,
+        "optimizers": entries,
+        "environment": None,
+        "seconds": {},
+        "source": "runs.csv",
+    }
+    assert "Read from runs.csv." in told(summary)
+    assert "It covers what differs from run to run." in told(summary)
+    assert "digits-mlp" in report.page(summary, {})
+    assert "after 600 steps" in method(summary)
+    assert r"\toprule" in latex(summary)
 
 
 def test_one_run_and_no_tuning_are_said(digits):

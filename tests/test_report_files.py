@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import escape
 from html.parser import HTMLParser
 
 import comparisons
@@ -9,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dljax.comparison import report, wording
+from dljax.comparison import claim_lines, report, wording
 from dljax.store import files
 
-FILES = [
-    *("learning_curves.png", "learning_curves.svg", "report.html", "results.csv"),
-    *("sensitivity.png", "sensitivity.svg", "summary.json"),
-]
+PICTURES = ("budget", "effects", "learning_curves", "profile", "sensitivity", "win_rates")
+TEXTS = ("claims.csv", "report.html", "report.md", "results.csv", "summary.json", "table.tex")
+FILES = sorted(TEXTS) + [f"{name}.{kind}" for name in PICTURES for kind in ("pdf", "png", "svg")]
+FILES.sort()
 
 digits = pytest.fixture(comparisons.digits, scope="module")
 
@@ -30,8 +31,8 @@ def folder(digits, tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Writes without the time it takes to draw."""
-    monkeypatch.setattr(report, "learning_curves", lambda comparison: "learning_curves")
-    monkeypatch.setattr(report, "sensitivity", lambda comparison: "sensitivity")
+    for picture in PICTURES:
+        monkeypatch.setattr(report, picture, lambda comparison, name=picture: name)
     monkeypatch.setattr(report, "picture", lambda name, kind: f"{name} {kind}".encode())
 
 
@@ -39,7 +40,7 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_report_is_seven_files_and_nothing_else(folder):
+def test_a_report_is_its_texts_and_pictures_of_three_kinds_and_nothing_else(folder):
     assert names_in(folder) == FILES
     assert names_in(folder.parent) == ["digits"]
 
@@ -67,7 +68,7 @@ def test_the_page_stands_alone_and_its_tags_are_balanced(folder):
 
     Reader().feed(html)
     assert open_tags == []
-    assert len(sources) == 2
+    assert len(sources) == len(PICTURES)
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     assert not re.search(r"https?:|<script|@import|url\(", html)
 
@@ -76,8 +77,11 @@ def test_the_page_tells_what_the_terminal_tells(folder, digits):
     html = (folder / "report.html").read_text(encoding="utf-8")
     for column in wording.columns(digits.summary):
         assert all(f">{cell}</td>" in html for cell in column.cells)
-    assert "These results are exploratory: no claim was declared before the runs" in html
-    for heading in ("How to read this", "Settings", "Environment"):
+    assert "These results are confirmatory: question, seeds and settings were declared" in html
+    for column in claim_lines.all_columns(digits.summary):
+        assert all(f">{escape(cell)}</td>" in html for cell in column.cells)
+    headings = ("Claims", "Method", "How to read this", "Settings", "Identity", "Environment")
+    for heading in headings:
         assert f"<h2>{heading}</h2>" in html
 
 

@@ -5,38 +5,9 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from dljax.comparison import wording
+from dljax.comparison import captions, claim_lines, wording
+from dljax.comparison.method import method
 
-_CAPTIONS = {
-    "learning_curves": (
-        "Learning curves of the test metrics.",
-        "A line is the mean over the evaluation seeds at the chosen value, its band the 95 % "
-        "interval of that mean. A line ends in a cross where a run diverged. An axis of accuracy "
-        "is stretched towards 100 %; an axis of loss is cut at 1.5 times the initial loss.",
-    ),
-    "sensitivity": (
-        "What the tuned value does.",
-        "A dot is the median validation metric over the tuning seeds after the last step; its "
-        "whiskers reach to the worst and the best seed. A ring marks the chosen value, a cross a "
-        "value at which at least one seed diverged. A wide optimum needs less tuning than a "
-        "narrow one.",
-    ),
-}
-_CAPTIONS["learning_curves_by_cost"] = (
-    "The same curves over what they cost.",
-    "The unit is the gradient of one batch; a method that multiplies vectors with a matrix of "
-    "curvature, or evaluates the loss on its way, pays for that. The axis is linear up to the "
-    "first evaluation and logarithmic beyond.",
-)
-_READING = (
-    "Rows are in the order they were asked for, not ranked. At one seed all optimizers have the "
-    "same start and the same batches.",
-    "An interval tells how far a mean may move if the runs are repeated with other seeds. "
-    "Intervals that overlap do not show that two optimizers are equal, and intervals that do not "
-    "overlap say nothing about another problem, another horizon or another grid.",
-    "The tuning seeds are not among the evaluation seeds, and the test metrics took no part in "
-    "the choice of a value.",
-)
 _STYLE = """
 :root { color-scheme: light }
 * { box-sizing: border-box }
@@ -70,26 +41,24 @@ def page(summary: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
       summary: `Comparison.summary`.
       pictures: SVG files by name, each with a caption here.
     """
-    problem, seconds = summary["problem"], summary["seconds"]
-    title = f"{wording.counted(summary)} on {problem['name']}"
     body = [
-        f"<h1>{escape(title)}</h1>",
+        f"<h1>{escape(wording.title(summary))}</h1>",
         paragraph(wording.subject(summary) + ".", "lead"),
         paragraph(f"These results are {wording.evidence(summary)}."),
-        _table(summary),
-        _list(wording.notes(summary)[:-1]),  # the last one, the evidence, stands above
-        *(figure(*_CAPTIONS[name], picture) for name, picture in pictures.items()),
-        "<h2>How to read this</h2>",
-        *(paragraph(text) for text in _READING),
-        "<h2>Settings</h2>",
-        definitions(
-            {"decided by": wording.words(f"valid_{problem['metric']}")} | summary["settings"]
-        ),
-        "<h2>Environment</h2>",
-        definitions({**summary["environment"], **{f"seconds, {n}": s for n, s in seconds.items()}}),
-        paragraph("The numbers behind this page: results.csv and summary.json beside it.", "small"),
+        table(wording.columns(summary)),
+        _list(captions.notes(summary)),
     ]
-    return document(title, body)
+    if summary.get("claims"):
+        body += ["<h2>Claims</h2>", table(claim_lines.all_columns(summary), "claims")]
+        body.append(_list(captions.family(summary)))
+    body += [figure(*captions.PICTURES[name], picture) for name, picture in pictures.items()]
+    body += ["<h2>Method</h2>", paragraph(method(summary))]
+    body += ["<h2>How to read this</h2>", *(paragraph(text) for text in captions.READING)]
+    for heading, values in wording.tables(summary).items():
+        body += [f"<h2>{heading}</h2>", definitions(values)]
+    files = "results.csv, claims.csv and summary.json, and all of it as report.md and table.tex"
+    body.append(paragraph(f"The numbers behind this page: {files} beside it.", "small"))
+    return document(wording.title(summary), body)
 
 
 def document(title: str, body: list[str]) -> str:
@@ -103,13 +72,8 @@ def document(title: str, body: list[str]) -> str:
     )
 
 
-def _table(summary: Mapping[str, Any]) -> str:
-    """Returns the table of results, the same cells as in the terminal."""
-    return table(wording.columns(summary))
-
-
-def table(columns: list[wording.Column]) -> str:
-    """Returns columns of cells as a table."""
+def table(columns: list[wording.Column], kind: str = "results") -> str:
+    """Returns columns of cells as a table, in a box that scrolls where the page is narrow."""
     head = "".join(
         f'<th scope="col" class="{column.justify}">{escape(column.header)}</th>'
         for column in columns
@@ -123,7 +87,7 @@ def table(columns: list[wording.Column]) -> str:
         for row in rows
     )
     return (
-        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f'<div class="wide"><table class="{kind}">\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{lines}\n</tbody>\n</table></div>"
     )
 
@@ -150,16 +114,9 @@ def _list(texts: list[str]) -> str:
 
 
 def definitions(values: Mapping[str, Any]) -> str:
-    """Returns names and values side by side; a list of seeds is shortened."""
+    """Returns names and values side by side."""
     lines = [
-        f"<dt>{escape(wording.words(name))}</dt><dd>{escape(_value(value))}</dd>"
+        f"<dt>{escape(wording.words(name))}</dt><dd>{escape(wording.value(value))}</dd>"
         for name, value in values.items()
     ]
     return "<dl>\n" + "\n".join(lines) + "\n</dl>"
-
-
-def _value(value: Any) -> str:
-    """Returns a setting as text."""
-    if isinstance(value, list) and all(isinstance(item, int) for item in value):
-        return wording.ranges(value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

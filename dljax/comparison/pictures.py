@@ -1,4 +1,4 @@
-"""The two pictures of a comparison: how the chosen runs learn, and how much the choice matters."""
+"""The first pictures of a comparison: how the chosen runs learn, and what the choice matters."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,12 +54,12 @@ def learning_curves(comparison: Comparison, against: str = "step") -> "Figure":
         figure = canvas(title, [4.0 if len(columns) > 1 else 5.6] * len(columns), [3.4])
         for axes, column in zip(figure.axes, columns, strict=True):
             curves = [
-                _mean_curve(rows, column, against) for _, rows in _rows_of(comparison, "evaluation")
+                _mean_curve(rows, column, against) for _, rows in rows_of(comparison, "evaluation")
             ]
             _draw_curves(axes, curves)
             means = np.concatenate([mean for _, (mean, _, _) in curves])
-            _metric_axis(axes, comparison, column, means)
-            axes.set(xlabel=_AXES[against], ylabel=_axis_name(column))
+            metric_axis(axes, comparison, column, means)
+            axes.set(xlabel=_AXES[against], ylabel=axis_name(column))
             if against == "cost":
                 axes.set_xscale("symlog", linthresh=summary["settings"]["eval_every"])
             axes.margins(x=0.02)
@@ -89,17 +89,17 @@ def sensitivity(comparison: Comparison) -> "Figure":
         rows = np.reshape(figure.axes, (-1, len(widths)))
         for column, (argument, group) in enumerate(panels.items()):
             _value_axis(rows[0, column], [profile.values for profile in group.values()])
-            _metric_axis(rows[0, column], comparison, metric, medians)
+            metric_axis(rows[0, column], comparison, metric, medians)
             _draw_profiles(rows[0, column], group, summary["problem"]["goal"])
             if lost:
                 _draw_diverged(rows[1, column], group, lost, summary)
             rows[-1, column].set_xlabel(argument)
-        rows[0, 0].set_ylabel(f"final {_axis_name(metric)}")
+        rows[0, 0].set_ylabel(f"final {axis_name(metric)}")
         legend(figure, [entry["name"] for entry in summary["optimizers"]], chosen="o", diverged="x")
     return figure
 
 
-def _rows_of(comparison: Comparison, stage: str) -> Iterator[tuple[int, pd.DataFrame]]:
+def rows_of(comparison: Comparison, stage: str) -> Iterator[tuple[int, pd.DataFrame]]:
     """Yields the index of every optimizer of the summary and its rows of one stage."""
     results = comparison.results[comparison.results["stage"] == stage]
     for index, entry in enumerate(comparison.summary["optimizers"]):
@@ -119,7 +119,7 @@ def _mean_curve(
 def _panels(comparison: Comparison, metric: str) -> dict[str, dict[int, Profile]]:
     """Returns the profile of every optimizer by its index, grouped by the argument it tuned."""
     summary, panels = comparison.summary, {}
-    for index, rows in _rows_of(comparison, "tuning"):
+    for index, rows in rows_of(comparison, "tuning"):
         entry = summary["optimizers"][index]
         if entry["argument"]:
             profile = _profile(rows, metric, summary["problem"]["goal"], entry["value"][0])
@@ -213,7 +213,7 @@ def _value_axis(axes: "Axes", tried: list[np.ndarray]) -> None:
         axes.set_xscale("symlog", linthresh=positive.min())
 
 
-def _metric_axis(axes: "Axes", comparison: Comparison, metric: str, values: np.ndarray) -> None:
+def metric_axis(axes: "Axes", comparison: Comparison, metric: str, values: np.ndarray) -> None:
     """Scales the axis of a metric so that `values` are seen and explosions are not."""
     results = comparison.results
     if metric.endswith("accuracy"):
@@ -225,7 +225,7 @@ def _metric_axis(axes: "Axes", comparison: Comparison, metric: str, values: np.n
         axes.set_ylim(seen.min() - margin, seen.max() + margin)
 
 
-def _axis_name(metric: str) -> str:
+def axis_name(metric: str) -> str:
     """Returns the name of a metric with its unit."""
     return words(metric) + (", %" if metric.endswith("accuracy") else "")
 

@@ -3,61 +3,86 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from dljax.comparison import wording
+from dljax.comparison import captions, claim_lines, wording
 from dljax.comparison.canvas import picture
+from dljax.comparison.claim_pictures import effects, win_rates
+from dljax.comparison.latex import latex
+from dljax.comparison.markdown import markdown
 from dljax.comparison.page import page
 from dljax.comparison.pictures import learning_curves, sensitivity
 from dljax.comparison.statistics import Comparison, jsonable
+from dljax.comparison.trial_pictures import budget, has_budget, profile
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Comparison", "table", "write"]
 
 
-def table(summary: Mapping[str, Any]) -> Table:
+def table(summary: Mapping[str, Any]) -> Group:
     """Lays out the results of a comparison for a terminal of 80 columns or more.
 
     Args:
       summary: `Comparison.summary`.
 
     Returns:
-      One row per optimizer in the order of the summary, and a caption that says what was
-      compared, what the intervals cover, on which device and with which evidence.
+      A table with a row per optimizer in the order of the summary, one with a row per claim (per
+      resolved claim where they are many), and lines that say what was compared, what the
+      intervals cover, on which device and with which evidence.
     """
-    lines = [wording.subject(summary), *wording.notes(summary), wording.machine(summary)]
+    title = f"{summary['problem']['name']}: {wording.counted(summary)}"
+    # more do not fit 80 columns
+    most_metrics = 1 if wording.costs_differ(summary) else 2
+    parts = [_laid(wording.columns(summary, most_metrics), title)]
+    claims = summary.get("claims") or []
+    if shown := claim_lines.shown(claims):
+        parts += ["", _laid(claim_lines.columns(shown, summary))]
+    if left := claim_lines.unresolved_line(summary):
+        parts.append(left)
+    lines = [
+        wording.subject(summary),
+        *captions.notes(summary),
+        *captions.family(summary),
+        f"Evidence: {wording.evidence(summary)}.",
+        claim_lines.identity_line(summary),
+        wording.machine(summary),
+    ]
+    return Group(*parts, "", Text("\n".join(filter(None, lines))))
+
+
+def _laid(columns: list[wording.Column], title: str = "") -> Table:
     laid = Table(
-        title=Text(f"{summary['problem']['name']}: {wording.counted(summary)}"),
+        title=Text(title) if title else None,
         title_justify="left",
         title_style="bold",
-        caption=Text("\n".join(["", *lines])),
-        caption_justify="left",
-        caption_style="",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
         collapse_padding=True,
     )
-    # more do not fit 80 columns
-    columns = wording.columns(summary, most_metrics=1 if wording.costs_differ(summary) else 2)
     for column in columns:
-        laid.add_column(Text(column.header), justify=column.justify, overflow="fold")
+        how = {"justify": column.justify, "no_wrap": column.justify == "right"}
+        laid.add_column(Text(column.header), overflow="fold", **how)
     for row in zip(*(column.cells for column in columns), strict=True):
         laid.add_row(*(Text(cell) for cell in row))
     return laid
 
 
 def write(comparison: Comparison, folder: str | Path) -> list[str]:
-    """Writes results.csv, summary.json, pictures (PNG and SVG) and report.html.
+    """Writes results.csv, summary.json, claims.csv, report.html, report.md, table.tex and pictures.
 
-    The learning curves are drawn over the steps and, where steps of different optimizers cost
-    different amounts, once more over what they cost.
+    A picture is a PNG, an SVG and a PDF; see `drawn` for which there are.
 
     All files are produced in a folder `.<name>.partial` first and moved when the last one is
     complete, so that a failed or interrupted write leaves nothing half-written behind.
@@ -110,13 +135,30 @@ def _produce(comparison: Comparison, folder: Path) -> None:
     comparison.results.to_csv(folder / "results.csv", index=False, lineterminator="\n")
     text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
-    drawn = {"learning_curves": learning_curves, "sensitivity": sensitivity}
-    if wording.costs_differ(summary):
-        drawn["learning_curves_by_cost"] = partial(learning_curves, against="cost")
+    pd.DataFrame(claim_lines.rows(summary)).to_csv(
+        folder / "claims.csv", index=False, lineterminator="\n"
+    )
     vectors = {}
-    for name, draw in drawn.items():
+    for name, draw in drawn(comparison).items():
         figure = draw(comparison)
-        vectors[name] = picture(figure, "svg")
-        (folder / f"{name}.svg").write_bytes(vectors[name])
-        (folder / f"{name}.png").write_bytes(picture(figure, "png"))
+        for kind in ("png", "pdf", "svg"):
+            (folder / f"{name}.{kind}").write_bytes(picture(figure, kind))
+        vectors[name] = (folder / f"{name}.svg").read_bytes()
     (folder / "report.html").write_text(page(summary, vectors), encoding="utf-8")
+    (folder / "report.md").write_text(markdown(summary, vectors), encoding="utf-8")
+    (folder / "table.tex").write_text(latex(summary), encoding="utf-8")
+
+
+def drawn(comparison: Comparison) -> dict[str, Callable[[Comparison], "Figure"]]:
+    """Returns the pictures that there is something to draw in, by name, in the order of the page.
+
+    The learning curves are drawn once more over the cost where steps of different optimizers cost
+    different amounts.
+    """
+    summary, found = comparison.summary, {"learning_curves": learning_curves}
+    if wording.costs_differ(summary):
+        found["learning_curves_by_cost"] = partial(learning_curves, against="cost")
+    if summary.get("claims"):
+        found |= {"effects": effects, "win_rates": win_rates}
+    found |= {"profile": profile, "sensitivity": sensitivity}
+    return found | ({"budget": budget} if has_budget(comparison) else {})

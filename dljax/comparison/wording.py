@@ -8,11 +8,9 @@ from dljax.comparison.statistics import goal_of
 
 Summary = Mapping[str, Any]
 
+MINUS = "\N{MINUS SIGN}"
 EDGES = {"low": "◂", "high": "▸"}
-EVIDENCE = {
-    "exploratory": "no claim was declared before the runs, so they suggest which optimizer to "
-    "look at next and do not confirm that one is better",
-}
+SUGGEST = "suggest which optimizer to look at next and do not confirm that one is better"
 
 
 class Column(NamedTuple):
@@ -37,7 +35,7 @@ def columns(summary: Summary, most_metrics: int | None = None) -> list[Column]:
     ]
     for metric in metrics(summary)[:most_metrics]:
         stats = [entry["test"][metric] for entry in entries]
-        unit = ", %" if metric.endswith("accuracy") else ""
+        unit = ", %" if percent(metric) else ""
         table.append(Column(f"test\n{metric}{unit}", _means(metric, stats), "right"))
     if summary["problem"]["target"] is not None:
         cells = [_steps(entry["steps_to_target"], summary) for entry in entries]
@@ -64,55 +62,39 @@ def costs_differ(summary: Summary) -> bool:
     return len({entry["gradients_per_step"] for entry in summary["optimizers"]}) > 1
 
 
-def notes(summary: Summary) -> list[str]:
-    """Returns what a reader of the table must know, one sentence or two each."""
-    problem, settings = summary["problem"], summary["settings"]
-    covered = "initial weights and batch order; the split of the data is fixed"
-    if problem["num_rows"] is None:
-        covered = "what a seed draws: the start and any noise"
-    num_runs = len(settings["evaluation_seeds"])
-    tuned = (
-        f"Tuned on seeds {ranges(settings['tuning_seeds'])} by the median final "
-        f"{words('valid_' + problem['metric'])}; evaluated on the fresh seeds "
-        if any(entry["argument"] for entry in summary["optimizers"])
-        else "Nothing was tuned; evaluated on the seeds "
-    )
-    if any(entry["argument"] == ["learning_rate"] for entry in summary["optimizers"]):
-        tuned = f"Tuned value: of the learning rate, or as named. {tuned}"
-    told = [
-        f"{tuned}{ranges(settings['evaluation_seeds'])}.",
-        f"±: half of the 95 % Student-t interval of a mean over {num_runs} runs. It covers "
-        f"{covered}."
-        if num_runs > 1
-        else "One evaluation run: there is no interval.",
-    ]
-    if problem["target"] is not None:
-        told.append(
-            f"Target: {target(problem)}; median first step over all runs (runs that met it)."
-        )
-    if costs_differ(summary):
-        told.append(
-            "Gradients a step: a loss counts 1/3, a gradient 1, a product of a vector with a "
-            "matrix of curvature 2; time spent on linear algebra is not counted."
-        )
-    if any(entry["diverged"] for entry in summary["optimizers"]):
-        told.append("—: a run diverged, so there is no mean; a mean of the others would flatter.")
-    trials = {entry["name"]: len(entry["tuning"]["points"]) for entry in summary["optimizers"]}
-    if len(set(trials.values())) > 1:
-        counts = ", ".join(f"{name} {number}" for name, number in trials.items())
-        told.append(f"Not the same number of trials: {counts}; more trials flatter.")
-    if any(entry["edge"] for entry in summary["optimizers"]):
-        told.append(
-            "◂ or ▸: on the edge of the grid, the smallest or largest value tried; a better may "
-            "lie outside; extend the grid."
-        )
-    return [*told, f"Evidence: {evidence(summary)}."]
-
-
 def evidence(summary: Summary) -> str:
-    """Returns the kind of evidence and, for an exploratory comparison, what that means."""
-    meaning = EVIDENCE.get(summary["evidence"])
-    return summary["evidence"] + (f": {meaning}" if meaning else "")
+    """Returns the kind of evidence, and why it is of that kind."""
+    kind, because = summary["evidence"], summary.get("because") or []
+    if kind == "confirmatory":
+        told = summary.get("declaration") or {}
+        named = ", ".join(filter(None, (told.get("id"), told.get("time"))))
+        when = f" ({named})" if named else ""
+        return f"{kind}: question, seeds and settings were declared{when} before the first run"
+    if kind != "exploratory":
+        return kind
+    reasons = "; ".join(reason.strip().rstrip(".") for reason in because)
+    return f"{kind}: {reasons or 'no claim was declared before the runs'}; the results {SUGGEST}"
+
+
+def title(summary: Summary) -> str:
+    """Returns the heading of a report."""
+    return f"{counted(summary)} on {summary['problem']['name']}"
+
+
+def tables(summary: Summary) -> dict[str, dict[str, Any]]:
+    """Returns what was set, what was run and where, by heading; what is not known is left out."""
+    decided = {"decided by": words(f"valid_{summary['problem']['metric']}")}
+    question = {f"question, {n}": v for n, v in (summary.get("question") or {}).items()}
+    identity = {"protocol": summary.get("protocol")}
+    for part in ("declaration", "fingerprint"):
+        identity |= {f"{part} {n}": v for n, v in (summary.get(part) or {}).items()}
+    seconds = {f"seconds, {n}": v for n, v in summary["seconds"].items()}
+    found = {
+        "Settings": decided | summary["settings"] | question,
+        "Identity": {name: value for name, value in identity.items() if value is not None},
+        "Environment": {**(summary["environment"] or {}), **seconds},
+    }
+    return {heading: values for heading, values in found.items() if values}
 
 
 def counted(summary: Summary) -> str:
@@ -128,13 +110,16 @@ def subject(summary: Summary) -> str:
     if problem["num_rows"] is not None:
         sizes = ", ".join(f"{count:,} {part}" for part, count in problem["num_rows"].items())
         parts.append(f"{sizes} rows")
-    parts.append(f"{problem['num_parameters']:,} parameters")
+    if problem["num_parameters"] is not None:
+        parts.append(f"{problem['num_parameters']:,} parameters")
     return "; ".join([*parts, f"{settings['num_steps']:,} steps"])
 
 
 def machine(summary: Summary) -> str:
-    """Returns one line on the versions and the device."""
+    """Returns one line on the versions and the device, or where results of others are from."""
     environment = summary["environment"]
+    if environment is None:
+        return f"Read from {summary['source']}." if summary.get("source") else ""
     count, device = environment["num_devices"], environment["device"]
     versions = [f"{name} {environment[name]}" for name in ("dljax", "jax", "jaxlib")]
     where = f"{count} {'device' if count == 1 else 'devices'}: {device}"
@@ -149,8 +134,13 @@ def target(problem: Mapping[str, Any]) -> str:
     """Returns the rule of the target, such as `validation accuracy ≥ 95 %`."""
     metric, value = problem["target"]["metric"], problem["target"]["value"]
     sign = "≥" if goal_of(metric, problem) == "max" else "≤"
-    amount = f"{100 * value:.4g} %" if metric.endswith("accuracy") else f"{value:.6g}"
+    amount = f"{100 * value:.4g} %" if percent(metric) else f"{value:.6g}"
     return f"{words(metric)} {sign} {amount}"
+
+
+def percent(metric: str) -> bool:
+    """Says whether a metric is a share that is told in percent."""
+    return metric.endswith("accuracy")
 
 
 def ranges(seeds: Sequence[int]) -> str:
@@ -170,6 +160,15 @@ def words(name: str) -> str:
     return name.replace("valid_", "validation_").replace("_", " ")
 
 
+def value(setting: Any) -> str:
+    """Returns a setting as text; a list of seeds is shortened."""
+    if isinstance(setting, Mapping):
+        return "; ".join(f"{name} {value(part)}" for name, part in setting.items()) or "none"
+    if isinstance(setting, list) and all(isinstance(item, int) for item in setting):
+        return ranges(setting) or "none"
+    return f"{setting:.6g}" if isinstance(setting, float) else str(setting)
+
+
 def _tuned(entry: Mapping[str, Any]) -> str:
     """Returns the tuned values, named unless `learning_rate` is the only one, and their edge."""
     if entry["argument"] == ["learning_rate"]:
@@ -183,7 +182,7 @@ def _tuned(entry: Mapping[str, Any]) -> str:
 
 def _means(metric: str, stats: list[Mapping[str, Any]]) -> list[str]:
     """Returns `mean ± half` of every optimizer, with the same decimals throughout."""
-    scale = 100 if metric.endswith("accuracy") else 1
+    scale = 100 if percent(metric) else 1
     halves = [
         None if one["low"] is None else scale * (one["high"] - one["low"]) / 2 for one in stats
     ]

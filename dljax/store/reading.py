@@ -13,7 +13,15 @@ from dljax.store.blocks import Leaf, is_keys, plain_tree, restored, unpacked
 from dljax.store.runs import FOLDERS
 from dljax.types import PyTree
 
-WRITTEN = ("results.csv", "summary.json", "report.html", "learning_curves*.*", "sensitivity.*")
+PICTURES = (
+    "learning_curves*.*",
+    "effects.*",
+    "win_rates.*",
+    "profile.*",
+    "sensitivity.*",
+    "budget.*",
+)
+WRITTEN = ("results.csv", "summary.json", "claims.csv", "report.*", "table.tex", *PICTURES)
 
 
 class Stored(NamedTuple):
