@@ -13,7 +13,7 @@ import tyro
 
 from dljax.addresses import first_line, from_file, is_address
 from dljax.errors import DataError, OtherRun
-from dljax.options import Address, Count, Flag, Folder, Names, Numbers, Width
+from dljax.options import Address, Count, Flag, Folder, Names, Number, Numbers, Text, Width
 
 RUN_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
 
@@ -28,7 +28,28 @@ class Compare:
     """Optimizers, separated by commas: names that `dljax list` shows, or your own:
     adam,my_optimizer.py:mine. By default all seven."""
     learning_rates: Numbers = ""
-    """Learning rates to tune over, separated by commas. By default 13 from 1e-5 to 10."""
+    """Learning rates to tune over, separated by commas; where points are drawn, the smallest and
+    the largest. By default 13 from 1e-5 to 10."""
+    dialect: Text = ""
+    """Take the optimizers as paper, optax, torch, keras or tf1 compute them; adam, say, is then
+    tf1.adam. A name may carry its dialect itself."""
+    search: Text = "grid"
+    """How learning rates are found: grid; random or sobol points; or zoom, random points in rounds,
+    each closer around the best."""
+    trials: Count = None
+    """Points of each optimizer, where they are drawn. By default 25."""
+    widen: Count = 0
+    """How many times a grid is continued whose best value lies on its edge. By default 0."""
+    baseline: Text = ""
+    """The optimizer that the others are compared with. By default every pair is compared."""
+    margin: Number = None
+    """The smallest difference of the final test metric that matters. By default a standard
+    deviation over seeds."""
+    most_seeds: Count = None
+    """Add evaluation seeds, as many as --seeds at a time, until every claim is resolved or there
+    are so many; the error holds however often one looks."""
+    curvature: Flag = False
+    """Measure the largest eigenvalue and the trace of the Hessian at every evaluation."""
     seeds: Count = None
     """Evaluation seeds. By default 10."""
     steps: Count = None
@@ -78,14 +99,17 @@ def run_compare(options: Compare) -> None:
 
     from dljax import hosts
     from dljax.comparison import compare, report
+    from dljax.problems import Problem
+    from dljax.spectrum import Curvature
 
     if options.distributed:
         hosts.join(*others)
     problem = _problem(options)
-    learning_rates = _rates(options.learning_rates)
-    steps = options.steps
+    if options.curvature and isinstance(problem, Problem):
+        problem = problem._replace(curvature=Curvature())
+    learning_rates, steps = _rates(options), options.steps
+    names = _names(options)
     if options.quick:
-        learning_rates = learning_rates or [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
         rounds = max(1, problem.num_steps // problem.eval_every // 3)
         steps = problem.eval_every * rounds if steps is None else steps
     how = {
@@ -95,10 +119,16 @@ def run_compare(options: Compare) -> None:
         "num_steps": steps,
         "batch_size": options.batch_size,
         "seed": options.seed,
+        "search": options.search,
+        "trials": options.trials,
+        "widen": options.widen,
+        "baseline": options.baseline or None,
+        "margin": options.margin,
+        "most_seeds": options.most_seeds,
         "width": _width(options.width),
-        "source": {"problem": options.problem, "optimizers": _sources(options.optimizers)},
+        "source": {"problem": options.problem, "optimizers": _sources(names)},
     }
-    run = partial(compare, problem, _optimizers(options.optimizers), **how)
+    run = partial(compare, problem, _optimizers(names), **how)
     name = "" if options.out else _run_name(problem.name)
     number = _last(name) if name else 1
     folder = Path(options.out) if options.out else _folder(name, number)
@@ -161,13 +191,23 @@ def _folder(name: str, number: int) -> Path:
     return Path("runs") / (name if number == 1 else f"{name}-{number}")
 
 
-def _optimizers(names: str) -> dict[str, Callable] | None:
+def _names(options: Compare) -> list[str]:
+    """Returns what the command line calls each optimizer, in their dialect."""
+    from dljax.comparison.space import CLASSICS
+
+    named = options.optimizers.split(",") if options.optimizers else list(CLASSICS)
+    names = [name.strip() for name in named]
+    if not options.dialect:
+        return names
+    has_own = lambda name: is_address(name) or "." in name  # noqa: E731
+    return [name if has_own(name) else f"{options.dialect}.{name}" for name in names]
+
+
+def _optimizers(names: list[str]) -> dict[str, Callable]:
     from dljax.comparison.space import factories
 
-    if not names:
-        return None
     chosen = {}
-    for name in (name.strip() for name in names.split(",")):
+    for name in names:
         short = name.rpartition(":")[2]
         if short in chosen:
             raise ValueError(f"--optimizers must not hold a name twice, got {short!r} twice.")
@@ -175,12 +215,8 @@ def _optimizers(names: str) -> dict[str, Callable] | None:
     return chosen
 
 
-def _sources(names: str) -> dict[str, str]:
-    """Returns what the command line calls each optimizer."""
-    from dljax.comparison.space import factories
-
-    words = [name.strip() for name in names.split(",")] if names else list(factories(None))
-    return {word.rpartition(":")[2]: word for word in words}
+def _sources(names: list[str]) -> dict[str, str]:
+    return {name.rpartition(":")[2]: name for name in names}
 
 
 def _width(text: str) -> int | str | None:
@@ -190,10 +226,17 @@ def _width(text: str) -> int | str | None:
         raise ValueError(f"--width must be a whole number or auto, got {text!r}.") from None
 
 
-def _rates(text: str) -> list[float] | None:
+def _rates(options: Compare) -> Any:
+    """Returns the values of the learning rate, or the range that they are drawn from."""
+    from dljax.comparison.search import Range
+
+    text = options.learning_rates
     try:
-        return [float(number) for number in text.split(",")] if text else None
+        rates = [float(number) for number in text.split(",")] if text else None
     except ValueError:
         raise ValueError(
             f"--learning-rates must be numbers separated by commas, got {text!r}."
         ) from None
+    if options.search == "grid":
+        return rates or ([1e-4, 1e-3, 1e-2, 1e-1, 1.0] if options.quick else None)
+    return rates and Range(min(rates), max(rates))

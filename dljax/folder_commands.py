@@ -11,7 +11,7 @@ import tyro
 
 from dljax.addresses import from_file, is_address
 from dljax.errors import DataError, require
-from dljax.options import Flag, Folder
+from dljax.options import Flag, Folder, Number
 
 RunFolder = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 TOLERANCE = 1e-3  # relative, of a member that was stored in another environment
@@ -58,7 +58,7 @@ class Reproduce:
     """A folder that dljax compare wrote."""
     out: Folder = ""
     """Run folder of the runs made here. By default RUN-again."""
-    tolerance: float = TOLERANCE
+    tolerance: Number = TOLERANCE
     """Relative, of a final metric."""
     data_dir: Folder = ""
     """Folder of MNIST and Fashion-MNIST. By default $DLJAX_DATA, else the user's cache."""

@@ -13,6 +13,13 @@ def _whole_number(words: list[str]) -> int:
         raise ValueError(f"must be a whole number, got {words[0]!r}.") from None
 
 
+def _number(words: list[str]) -> float:
+    try:
+        return float(words[0])
+    except ValueError:
+        raise ValueError(f"must be a number, got {words[0]!r}.") from None
+
+
 _Int = PrimitiveConstructorSpec(
     nargs=1,
     metavar="N",
@@ -20,8 +27,17 @@ _Int = PrimitiveConstructorSpec(
     is_instance=lambda value: value is None or isinstance(value, int),
     str_from_instance=lambda value: ["" if value is None else str(value)],
 )
+_Float = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="X",
+    instance_from_str=_number,
+    is_instance=lambda value: value is None or isinstance(value, float),
+    str_from_instance=lambda value: ["" if value is None else str(value)],
+)
 _Text = tyro.conf.arg(help_behavior_hint="")
 Count = Annotated[int | None, _Int, _Text]
+Number = Annotated[float | None, _Float, _Text]
+Text = Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
 Names = Annotated[str, tyro.conf.arg(metavar="NAME,...", help_behavior_hint="")]
 Numbers = Annotated[str, tyro.conf.arg(metavar="NUMBER,...", help_behavior_hint="")]
 Folder = Annotated[str, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")]

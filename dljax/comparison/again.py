@@ -19,6 +19,7 @@ from dljax.errors import unknown
 from dljax.placement import checked_mesh
 from dljax.problems import Problem
 from dljax.replaying import Replay, nearest, numerics_as, replayed
+from dljax.spectrum import Curvature
 from dljax.store import declarations
 from dljax.store.reading import Stored
 
@@ -126,6 +127,8 @@ def plan_of(stored: Stored, sources: Sources, names: Iterable[str] | None = None
         settings["eval_every"],
         settings["batch_size"],
     )
+    if settings["curvature"]:
+        problem = problem._replace(curvature=Curvature(**settings["curvature"]))
     return Plan(
         problem=problem,
         factories={name: sources.optimizer(source["optimizers"][name]) for name in names},

@@ -88,7 +88,7 @@ def claims(
     a) where the adjusted p of the difference is, else "unresolved". Runs that share no seeds are
     compared by Welch's test, or by Mann and Whitney's where one diverged. Where seeds are added
     until claims are resolved, p is 1 / max e over the looks so far with `sequential.e_values`, and
-    the effect's interval holds at all looks together.
+    the effect's interval holds at all looks together; equivalence then asks for a declared margin.
 
     Args:
       finals: Of each optimizer float[S], at the same seeds if `paired`; NaN where a run diverged.
@@ -145,35 +145,36 @@ def _paired(a, b, *, goal, question, optimum, looks) -> dict[str, Any]:
         how |= {"leaning": np.sign(signs.sum()), "p_equivalent": None}
         return {**told, **how, **_sign_test(signs, looks)}
     d, scale = _differences(a, b, goal, optimum)
-    first = slice(None) if looks is None else slice(looks[0])
-    margin = question.margin or _pooled(a[first], b[first], scale, optimum)
-    how = {"scale": scale, "margin": margin, "further_seeds": _further(d, margin, question)}
+    margin, error = _margin(question, *_scaled(a, b, scale, optimum))
+    how = {"scale": scale, "further_seeds": _further(d, margin, question)}
     how["leaning"] = np.sign(d.mean()) * (1 if goal == "max" else -1)
-    tests = _tests if looks is None else partial(_tests_at_looks, looks=looks)
-    return {**told, **how, **tests(d, margin, question.alpha)}
+    if looks is None:
+        return {**told, **how, "margin": margin, **_tests(d, margin, error, question.alpha)}
+    # a margin that is estimated on the way has no error that holds at all looks
+    return {**told, **how, **_tests_at_looks(d, question, looks)}
 
 
-def _tests(d: np.ndarray, margin: float | None, alpha: float) -> dict[str, Any]:
+def _tests(d: np.ndarray, margin: float | None, error: float, alpha: float) -> dict[str, Any]:
     test = sign_flip_test(d)
     return {
         "effect": _told(*mean_interval(d, 1 - alpha)),
         "test": "sign-flip test",
         "p": test.p,
         "smallest_p": test.smallest,
-        "p_equivalent": equivalence(d, margin) if margin else None,
+        "p_equivalent": equivalence(d, margin, error) if margin else None,
     }
 
 
-def _tests_at_looks(
-    d: np.ndarray, margin: float | None, alpha: float, looks: Sequence[int]
-) -> dict[str, Any]:
+def _tests_at_looks(d: np.ndarray, question: Question, looks: Sequence[int]) -> dict[str, Any]:
     """Tests that hold at all looks together: whatever they show may end the runs."""
-    low, high = (float(bounds[-1]) for bounds in confidence_sequence(d, alpha=alpha))
+    margin = question.margin
+    low, high = (float(bounds[-1]) for bounds in confidence_sequence(d, alpha=question.alpha))
     return {
         "effect": _told(float(d.mean()), low, high),
         "test": "e-value of t",
         "p": _anytime(e_values(d), looks),
         "smallest_p": None,
+        "margin": margin,
         "p_equivalent": margin and _anytime(equivalence_e_values(d, margin), looks),
     }
 
@@ -202,8 +203,8 @@ def _unpaired(a, b, *, goal, question) -> dict[str, Any]:
         return {**told, **how, "p": order.p}
     found = welch(a, b, 1 - question.alpha)
     difference, low, high = found.difference
-    margin = question.margin or _pooled(a, b, "difference", None)
-    se = (high - low) / 2 / stdtrit(found.dof, 1 - question.alpha / 2)
+    margin, error = _margin(question, a, b)
+    se = np.hypot((high - low) / 2 / stdtrit(found.dof, 1 - question.alpha / 2), error)
     how |= {"effect": _told(difference, low, high), "margin": margin, "test": "Welch's test"}
     how |= {"leaning": np.sign(difference) * (1 if goal == "max" else -1), "p_equivalent": None}
     if margin and se > 0:
@@ -227,11 +228,24 @@ def _differences(a, b, goal, optimum) -> tuple[np.ndarray, str]:
     return a - b, "difference"
 
 
-def _pooled(a, b, scale: str, optimum: float | None) -> float | None:
-    """Returns a standard deviation over seeds, pooled over two optimizers, in the unit of d."""
-    if scale == "log ratio":
-        a, b = np.log(a - optimum), np.log(b - optimum)
-    return float(np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)) or None
+def _scaled(a, b, scale: str, optimum: float | None) -> tuple[np.ndarray, np.ndarray]:
+    return (np.log(a - optimum), np.log(b - optimum)) if scale == "log ratio" else (a, b)
+
+
+def _margin(question: Question, a: np.ndarray, b: np.ndarray) -> tuple[float | None, float]:
+    """Returns the margin and its standard error: declared, or a pooled standard deviation.
+
+    That of s^2 = (s_a^2 + s_b^2) / 2 of normal runs with correlation r is, of S seeds each, s^2
+    sqrt((1 + r^2) / (S - 1)), and that of s is half as much, relative to it.
+    """
+    if question.margin is not None:
+        return question.margin, 0.0
+    pooled = float(np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2))
+    if not pooled:
+        return None, 0.0
+    paired = a.size == b.size and a.std() > 0 and b.std() > 0
+    r = np.corrcoef(a, b)[0, 1] if paired else 0.0
+    return pooled, pooled * float(np.sqrt((1 + r**2) / (min(a.size, b.size) - 1))) / 2
 
 
 def _further(d: np.ndarray, margin: float | None, question: Question) -> int | None:

@@ -19,6 +19,7 @@ from dljax.programs import member_cost
 from dljax.training import advance, history_row, run
 from dljax.types import Member
 
+MEASURES = ("train_", "valid_", "test_", "curvature_", "stability_")  # beginnings of columns
 LONG = 1e12  # floating-point operations of a run from which on its state is kept on the way
 
 
@@ -102,7 +103,7 @@ def tidy(
         for point in points
     ]
     point = np.repeat(indices, num_rows_a_point)
-    measures = [c for c in frame if c.startswith(("train_", "valid_", "test_"))]
+    measures = [c for c in frame if c.startswith(MEASURES)]
     return pd.DataFrame(
         {
             "optimizer": name,

@@ -160,6 +160,7 @@ def trainer_of(
         order=problem.order,
         remainder=problem.remainder,
         parts=problem.parts,
+        curvature=problem.curvature,
     )
 
 

@@ -56,6 +56,7 @@ def told_of(plan: Plan) -> dict[str, Any]:
             "remainder": problem.remainder,
             "search": design.search._asdict(),
             "adaptive": _adaptive(design),
+            "curvature": problem.curvature and problem.curvature._asdict(),
             "dialects": {name: dialect_of(name, f) for name, f in plan.factories.items()},
         },
         "environment": {

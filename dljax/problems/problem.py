@@ -10,6 +10,7 @@ import numpy as np
 from dljax import losses, splits
 from dljax.keys import stream
 from dljax.models import flat_lecun, linen_model
+from dljax.spectrum import Curvature
 from dljax.splits import Rows, Split
 from dljax.tasks import Task, supervised
 from dljax.types import Batch, Data
@@ -49,6 +50,7 @@ class Problem(NamedTuple):
       order: Order of the rows, and `remainder` of the last ones, as of `dj.trainer`.
       optimum: The best value of the metric, where it is known and no run goes beyond it; losses are
         then compared by the logarithm of what is left of them.
+      curvature: What is measured of the Hessian at every evaluation, as of `dj.trainer`.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Problem(NamedTuple):
     order: str = "reshuffle"
     remainder: str = "keep"
     optimum: float | None = None
+    curvature: Curvature | None = None
 
 
 def classification(

@@ -94,17 +94,20 @@ def sign_flip_test(d: ArrayLike, seed: int = 0, num_draws: int = 100_000) -> Sig
     return SignFlip(float((1 + np.sum(sums >= least)) / (1 + num_draws)), smallest, False)
 
 
-def equivalence(d: ArrayLike, margin: float) -> float:
+def equivalence(d: ArrayLike, margin: float, margin_error: float = 0.0) -> float:
     """Tests whether the mean of d lies within the margin: two one-sided t tests.
 
-        p = 1 - F((margin - |mean d|) sqrt(S) / s)
+        p = 1 - F((margin - |mean d|) / sqrt(s^2 / S + margin_error^2))
 
-    with F Student's distribution of S - 1 degrees of freedom; p <= alpha just where the 1 - 2
-    alpha interval lies in (-margin, margin). Schuirmann 1987, J. Pharmacokin. Biopharm. 15(6).
+    with F Student's distribution of S - 1 degrees of freedom; without an error of the margin p <=
+    alpha just where the 1 - 2 alpha interval lies in (-margin, margin). Schuirmann 1987, J.
+    Pharmacokin. Biopharm. 15(6).
 
     Args:
       d: float[S], S >= 2, finite.
-      margin: The smallest difference that matters, > 0, in the unit of d, declared beforehand.
+      margin: The smallest difference that matters, > 0, in the unit of d.
+      margin_error: Its standard error, >= 0, where it is estimated from the same runs; 0 if it was
+        declared.
 
     Returns:
       The p of "the difference is at least the margin".
@@ -114,7 +117,8 @@ def equivalence(d: ArrayLike, margin: float) -> float:
     """
     d = finite("d", d, at_least=2)
     require("margin", margin, "(0, inf)")
-    room, se = margin - abs(d.mean()), d.std(ddof=1) / np.sqrt(d.size)
+    require("margin_error", margin_error, "[0, inf)")
+    room, se = margin - abs(d.mean()), np.hypot(d.std(ddof=1) / np.sqrt(d.size), margin_error)
     if se == 0:
         return float(room <= 0)
     return float(stdtr(d.size - 1, -room / se))
