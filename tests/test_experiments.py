@@ -1,6 +1,7 @@
 """Experiments are method sections: each says what to expect, and its program runs."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import dljax as dj
+from dljax.comparison import published
 
 FILES = sorted((Path(__file__).parent.parent / "experiments").glob("*.py"))
 
@@ -149,3 +151,53 @@ def test_runs_equal_to_those_published_are_no_difference():
     loss = np.array([mean + sd * draw.normal(size=shape[1:]) for _, mean, sd, _ in rows])
     assert (experiment.compared(loss, "replayed").p > 0.05).all()
     assert (experiment.compared(loss + 1.0, "replayed").p < 0.05).all()
+
+
+def test_the_seven_classics_on_the_published_quadratic_leave_curves_that_can_be_audited(
+    small, capsys
+):
+    names = ("sgd", "adadelta")
+    experiment = small("deepobs_seven", EPOCHS=2, RATES=np.array([1e-3, 1e-2, 1e2]))
+    assert len(experiment.OPTIMIZERS) == 7
+    experiment.OPTIMIZERS = {name: experiment.OPTIMIZERS[name] for name in names}
+    experiment.main()
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == list(names)
+    assert Path("deepobs_seven.png").exists()
+    curves = published.read("deepobs_seven.csv").curves
+    assert set(curves.problem) == {"quadratic_deep"}
+    assert len(curves) == 2 * 3 * 3
+    assert sorted(set(curves.time)) == [0, 1, 2]
+    np.testing.assert_allclose(curves.test_loss[curves.time == 0], 353.446764, rtol=1e-6)
+    # the steep directions have curvatures above 30: 100 is far beyond 2 / 60
+    assert np.isnan(curves.test_loss[(curves.value == 100) & (curves.time == 2)].iloc[0])
+
+
+def test_the_best_of_seven_is_that_of_the_runs_that_did_not_diverge():
+    experiment = load("deepobs_seven")
+    loss = np.full((7, len(experiment.RATES), 3), np.nan)
+    loss[:, 4] = [100, 87.7, 87.6]
+    loss[:, 5] = [100, 90.0, 88.0]
+    best = experiment.best_of(loss)
+    assert (best["best rate"] == experiment.RATES[4]).all()
+    assert (best["epochs to target"] == 1).all()
+    assert (best["diverged"] == len(experiment.RATES) - 2).all()
+    assert experiment.best_of(loss + 1)["epochs to target"].isna().all()
+
+
+def test_accuracies_are_laid_beside_those_published_after_as_many_epochs_as_there_are():
+    experiment = load("deepobs_fmnist")
+    means = [[0.1, *(mean for mean, _ in row.values())] for row in experiment.PUBLISHED.values()]
+    early = experiment.compared(np.array(means)[:, None, :3])
+    assert len(early) == 6
+    np.testing.assert_allclose(early["apart, sd"], 0, atol=1e-12)  # float64
+    whole = np.repeat(np.array(means)[:, None, 1:2], 101, axis=2)
+    assert experiment.compared(whole).epoch.tolist() == [1, 2, 100] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("DLJAX_DATA"), reason="DLJAX_DATA is not set")
+def test_the_convolutional_net_learns_as_fast_as_published(small):
+    table = small("deepobs_fmnist", SEEDS=np.arange(42, 43), EPOCHS=2).main()
+    # one seed against the mean and deviation of ten: 3 deviations
+    assert len(table) == 6
+    assert (table["apart, sd"].abs() <= 3).all(), table
