@@ -13,6 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import sequential_vmap
 
+# flops over n^3; Golub & Van Loan 2013, "Matrix computations", sections 4.2, 5.2 and 8.3
+CHOLESKY_FLOPS, QR_FLOPS, EIGH_FLOPS = 1 / 3, 8 / 3, 9.0  # Q or the vectors included
+
 
 def _looped_on_cpu(f: Callable) -> Callable:
     looped = sequential_vmap(f)

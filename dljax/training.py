@@ -14,7 +14,7 @@ from dljax.batches import batch_mean, batches, share
 from dljax.costs import PARAMETERS
 from dljax.curvature import Local, extra_args
 from dljax.keys import stream
-from dljax.optimizers import eval_params, gradient_equivalents
+from dljax.optimizers import eval_params, gradient_equivalents, operations
 from dljax.optimizers.wrapping import inner_optimizer
 from dljax.slots import checked_rounds, go_through
 from dljax.spectrum import Curvature
@@ -195,7 +195,8 @@ def run(
       The last state and the history: what `fit.evaluate` measures, float[E] with
       E = num_steps // eval_every + 1 rows, the first before any step, NaN after divergence;
       "step" of each row, int32[E], and "cost", what it took until then in gradients of a batch
-      (`dj.optimizers.gradient_equivalents`), float32[E]; and "diverged_at", int32[].
+      (`dj.optimizers.gradient_equivalents`), float32[E], with the counts of
+      `dj.optimizers.operations` behind it, [E]; and "diverged_at", int32[].
     """
     eval_every = checked_rounds(num_steps, eval_every)
 
@@ -234,6 +235,7 @@ def history_row(fit: Trainer, state: TrainState) -> Metrics:
     return {
         "step": state.slot,
         "cost": gradient_equivalents(state.opt_state, state.slot),
+        **operations(state.opt_state, state.slot)._asdict(),
         **{name: jnp.where(diverged, jnp.nan, value) for name, value in metrics.items()},
     }
 

@@ -228,14 +228,14 @@ def test_conjugate_gradients_solve_the_damped_system_and_count_their_products():
     draw = np.random.default_rng(6)
     root = draw.normal(size=(8, 8))
     H, g = jnp.asarray(root @ root.T), jnp.asarray(draw.normal(size=8))
-    exact, n = solve_exactly(lambda v: H @ v, g, 0.3)
-    d, count = conjugate_gradients(lambda v: H @ v, g, 0.3, 1e-13, 100)
+    exact, took = solve_exactly(lambda v: H @ v, g, 0.3)
+    d, of_cg = conjugate_gradients(lambda v: H @ v, g, 0.3, 1e-13, 100)
     chex.assert_trees_all_close(d, exact, rtol=1e-9)
     np.testing.assert_allclose((H + 0.3 * np.eye(8)) @ d, -g, atol=1e-10)
-    assert n == 8
-    assert 8 <= int(count) <= 12  # n in exact arithmetic
-    short, count = conjugate_gradients(lambda v: H @ v, g, 0.3, 1e-13, 3)
-    assert int(count) == 3
+    assert took == {"products": 8, "solves": 1, "solve_flops": 9 * 8**3}
+    assert 8 <= int(of_cg["products"]) <= 12  # n in exact arithmetic
+    short, of_cg = conjugate_gradients(lambda v: H @ v, g, 0.3, 1e-13, 3)
+    assert int(of_cg["products"]) == 3
     assert float(short @ g) < 0
 
 

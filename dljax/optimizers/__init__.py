@@ -22,7 +22,7 @@ from dljax.optimizers.regularization import (
 from dljax.optimizers.second_order import gauss_newton, natural_gradient, newton, newton_cg
 from dljax.optimizers.sharpness import sam, sam_alternating, sam_gradient
 from dljax.optimizers.signs import lion, signum
-from dljax.optimizers.states import eval_params, gradient_equivalents
+from dljax.optimizers.states import eval_params, gradient_equivalents, operations
 from dljax.optimizers.variance import adabelief, radam
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "natural_gradient",
     "newton",
     "newton_cg",
+    "operations",
     "proximal_l1",
     "radam",
     "rmsprop",

@@ -1,6 +1,7 @@
 """Shampoo and SOAP: a matrix of second moments for every axis of an array."""
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from dljax.errors import require, require_whole
-from dljax.linalg import eigh, orthogonal
+from dljax.linalg import EIGH_FLOPS, QR_FLOPS, eigh, orthogonal
 from dljax.optimizers.adam_variants import checked_numbers
 from dljax.optimizers.leafwise import (
     checked_eps,
@@ -18,6 +19,7 @@ from dljax.optimizers.leafwise import (
     leafwise,
     one_minus_power,
 )
+from dljax.optimizers.states import Operations, more, none_yet
 
 
 class Preconditioners(NamedTuple):
@@ -25,6 +27,7 @@ class Preconditioners(NamedTuple):
 
     H: tuple[jax.Array, ...]  # second moments of every axis
     P: tuple[jax.Array, ...]  # H^(-1/2k) when it was last computed
+    spent: Operations
 
 
 class RotatedMoments(NamedTuple):
@@ -34,6 +37,7 @@ class RotatedMoments(NamedTuple):
     v: jax.Array  # mean of the squared gradients in the bases Q
     L: tuple[jax.Array, ...]  # mean second moments of every axis
     Q: tuple[jax.Array, ...]  # their eigenvectors, in columns
+    spent: Operations
 
 
 def shampoo(
@@ -65,7 +69,8 @@ def shampoo(
 
     def init(p):
         starts = [(jnp.eye if n <= max_size else jnp.ones)(n, dtype=p.dtype) for n in _shape(p)]
-        return Preconditioners(H=tuple(eps * I for I in starts), P=tuple(starts))
+        H = tuple(eps * I for I in starts)
+        return Preconditioners(H, tuple(starts), none_yet("solves", "solve_flops"))
 
     def update(g, s, p, t, learning_rate):
         u = g.reshape(_shape(g))
@@ -73,9 +78,10 @@ def shampoo(
         H = tuple(h + _gram(u, i, diagonal=h.ndim == 1) for i, h in enumerate(s.H))
         due = (t - 1) % every == 0
         P = lax.cond(due, lambda: tuple(_power(h, exponent) for h in H), lambda: s.P)
+        spent = _solved(s.spent, [h for h in H if h.ndim == 2], due, EIGH_FLOPS)
         for i, A in enumerate(P):
             u = _along(A, u, i)
-        return -learning_rate * u.reshape(g.shape), Preconditioners(H, P)
+        return -learning_rate * u.reshape(g.shape), Preconditioners(H, P, spent)
 
     return leafwise(init, update, learning_rate)
 
@@ -119,15 +125,16 @@ def soap(
 
     def init(p):
         I = [jnp.eye(p.shape[i], dtype=p.dtype) for i in axes(p)]
-        return RotatedMoments(
-            jnp.zeros_like(p), jnp.zeros_like(p), tuple(0 * x for x in I), tuple(I)
-        )
+        zeros, L = jnp.zeros_like(p), tuple(0 * x for x in I)
+        return RotatedMoments(zeros, zeros, L, tuple(I), none_yet("solves", "solve_flops"))
 
     def update(g, s, p, t, learning_rate):
         L = tuple(b2 * L + (1 - b2) * _gram(g, i) for i, L in zip(axes(g), s.L))
         L = lax.stop_gradient(L)
         turned = lambda: tuple(_eigenbasis(L_i, Q_i, t) for L_i, Q_i in zip(L, s.Q))  # noqa: E731
-        Q = lax.cond((t - 1) % every == 0, turned, lambda: s.Q)
+        due = (t - 1) % every == 0
+        Q = lax.cond(due, turned, lambda: s.Q)
+        spent = _solved(s.spent, L, due, jnp.where(t == 1, EIGH_FLOPS, QR_FLOPS))
 
         def rotated(x, back=False):
             for i, Q_i in zip(axes(g), Q):
@@ -138,7 +145,7 @@ def soap(
         v = b2 * s.v + (1 - b2) * rotated(g) ** 2
         c = jnp.sqrt(one_minus_power(b2, t)) / one_minus_power(b1, t)
         d = rotated(c * rotated(m) / jnp.sqrt(v + eps), back=True)
-        return -learning_rate * d, RotatedMoments(m, v, L, Q)
+        return -learning_rate * d, RotatedMoments(m, v, L, Q, spent)
 
     return leafwise(init, update, learning_rate)
 
@@ -146,6 +153,14 @@ def soap(
 def _shape(p: jax.Array) -> tuple[int, ...]:
     """Returns the shape of an array, a number taken for a vector of one."""
     return p.shape or (1,)
+
+
+def _solved(
+    spent: Operations, matrices: Sequence[jax.Array], due: jax.Array, flops: ArrayLike
+) -> Operations:
+    """Counts the factorization of each matrix of n, `flops` n^3, where it is due."""
+    cubes = sum(float(len(A)) ** 3 for A in matrices)
+    return more(spent, solves=due * len(matrices), solve_flops=due * flops * cubes)
 
 
 def _gram(g: jax.Array, axis: int, diagonal: bool = False) -> jax.Array:

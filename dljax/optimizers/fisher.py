@@ -9,10 +9,10 @@ import optax
 from jax.typing import ArrayLike
 
 from dljax.errors import require
-from dljax.linalg import solve_positive
+from dljax.linalg import CHOLESKY_FLOPS, solve_positive
 from dljax.optimizers.leafwise import checked_decay, checked_learning_rate, one_minus_power
 from dljax.optimizers.second_order import needed, whole_tree
-from dljax.optimizers.states import CostState
+from dljax.optimizers.states import CostState, more, none_yet
 from dljax.types import PyTree
 
 
@@ -58,7 +58,7 @@ def diagonal_fisher(
 
     def init_fn(params):
         zeros = jax.tree.map(lambda p: jnp.zeros_like(_wide(p)), params)
-        return _start(zeros)
+        return _start(zeros, "gradients", "backwards")
 
     def update_fn(grads, state, params=None, **extra_args):
         whole_tree("diagonal_fisher", grads, extra_args)
@@ -114,7 +114,8 @@ def kfac(
     require("max_kl", max_kl, "(0, inf]")
 
     def init_fn(params):
-        return _start({path: _zero_factors(layer) for path, layer in _layers(params).items()})
+        factors = {path: _zero_factors(layer) for path, layer in _layers(params).items()}
+        return _start(factors, "gradients", "backwards", "solves", "solve_flops")
 
     def update_fn(grads, state, params=None, **extra_args):
         measured, S = needed("kfac", "kronecker_fn", extra_args)(exact)
@@ -126,6 +127,9 @@ def kfac(
             )
         measured = {path: tuple(measured[path]) for path in layers}
         corrected, state = _averaged(state, measured, decay, S)
+        sizes = [len(F) for factors in measured.values() for F in factors]
+        flops = CHOLESKY_FLOPS * sum(n**3 for n in sizes)
+        state = state._replace(spent=more(state.spent, solves=len(sizes), solve_flops=flops))
         rate = learning_rate(state.inner.count - 1) if callable(learning_rate) else learning_rate
         Us = {path: -rate * _direction(layers[path], *corrected[path], damping) for path in layers}
         K = sum(_quadratic_form(U, *corrected[path]) for path, U in Us.items()) / 2
@@ -136,8 +140,8 @@ def kfac(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _start(F: PyTree) -> CostState:
-    return CostState(jnp.zeros([], jnp.float32), Averaged(jnp.zeros([], jnp.int32), F))
+def _start(F: PyTree, *counted: str) -> CostState:
+    return CostState(none_yet(*counted), Averaged(jnp.zeros([], jnp.int32), F))
 
 
 def _averaged(
@@ -151,7 +155,7 @@ def _averaged(
         measured,
     )
     corrected = jax.tree.map(lambda x: x / one_minus_power(decay, t), F)
-    return corrected, CostState(state.cost + (1 + 2 * S) / 3, Averaged(t, F))
+    return corrected, CostState(more(state.spent, gradients=1, backwards=S - 1), Averaged(t, F))
 
 
 def _layers(tree: PyTree, path: str = "") -> dict[str, Mapping[str, jax.Array]]:

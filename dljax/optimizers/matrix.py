@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from dljax.errors import require, require_whole
 from dljax.optimizers.adam_variants import checked_numbers
 from dljax.optimizers.leafwise import checked_decay, given, leafwise, one_minus_power
+from dljax.optimizers.states import Operations, more, none_yet
 
 
 class MuonMoments(NamedTuple):
@@ -18,6 +19,7 @@ class MuonMoments(NamedTuple):
 
     m: jax.Array  # decayed sum of the gradients of a matrix, mean of those of another array
     v: jax.Array | tuple[()]  # mean of the squared gradients of an array that is no matrix
+    spent: Operations | tuple[()]  # on a matrix
 
 
 def muon(
@@ -62,20 +64,26 @@ def muon(
     require_whole("num_iterations", num_iterations, "[1, inf)")
 
     def init(p):
-        return MuonMoments(m=jnp.zeros_like(p), v=() if _is_matrix(p) else jnp.zeros_like(p))
+        if _is_matrix(p):
+            return MuonMoments(jnp.zeros_like(p), (), none_yet("solves", "solve_flops"))
+        return MuonMoments(jnp.zeros_like(p), jnp.zeros_like(p), ())
 
     def update_matrix(g, s, p, learning_rate):
         m = b * s.m + g
         G = (g + b * m).reshape(-1, g.shape[-1])
         rows, columns = G.shape
         X = math.sqrt(max(1, columns / rows)) * _orthogonal(G, eps, num_iterations)
-        return -learning_rate * (X.reshape(g.shape) + weight_decay * p), MuonMoments(m, ())
+        n = min(rows, columns)
+        flops = num_iterations * (4.0 * n * G.size + 2 * n**3)  # A, A^2 and times X
+        spent = more(s.spent, solves=1, solve_flops=flops)
+        return -learning_rate * (X.reshape(g.shape) + weight_decay * p), MuonMoments(m, (), spent)
 
     def update_other(g, s, p, t, learning_rate):
         m = b1 * s.m + (1 - b1) * g
         v = b2 * s.v + (1 - b2) * g**2
         c = jnp.sqrt(one_minus_power(b2, t)) / one_minus_power(b1, t)
-        return -learning_rate * (c * m / jnp.sqrt(v + eps) + weight_decay * p), MuonMoments(m, v)
+        d = c * m / jnp.sqrt(v + eps)
+        return -learning_rate * (d + weight_decay * p), MuonMoments(m, v, ())
 
     def update(g, s, p, t, learning_rate):
         p = given("muon", p)

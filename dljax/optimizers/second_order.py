@@ -2,7 +2,7 @@
 
 Each needs functions of the batch besides the gradient. `dj.trainer` supplies them; other callers
 pass them as extra arguments of `update`. Vectors v are trees like the parameters. What the
-functions cost is counted in the state, see `gradient_equivalents`.
+functions cost is counted in the state, see `dj.optimizers.operations`.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from dljax import trees
 from dljax.errors import require, require_whole
 from dljax.optimizers.leafwise import checked_learning_rate, given
 from dljax.optimizers.solvers import backtrack, conjugate_gradients, solve_exactly
-from dljax.optimizers.states import CostState
+from dljax.optimizers.states import CostState, more, none_yet
 from dljax.types import PyTree
 
-VALUE_COST, PRODUCT_COST = 1 / 3, 2.0  # in gradients, see `gradient_equivalents`
+COUNTED = ("losses", "products", "solves", "solve_flops")
 
 
 def newton(
@@ -206,7 +206,7 @@ def _second_order(
     require_whole("max_halvings", max_halvings, "[0, inf)")
 
     def init_fn(params):
-        return CostState(jnp.zeros([], jnp.float32), jnp.zeros([], jnp.int32))
+        return CostState(none_yet(*COUNTED), jnp.zeros([], jnp.int32))
 
     def update_fn(grads, state, params=None, *, value=None, **extra_args):
         whole_tree(method, grads, extra_args)
@@ -214,7 +214,7 @@ def _second_order(
         rate = learning_rate(state.inner) if callable(learning_rate) else learning_rate
         g, unravel = trees.as_vector(method, grads)
         flat_product = lambda v: trees.as_vector(method, product(unravel(v)))[0]  # noqa: E731
-        d, num_products = solve(flat_product, g, damping)
+        d, took = solve(flat_product, g, damping)
         u, num_values = rate * d, 0
         if max_halvings:
             value_fn = needed(method, "value_fn", extra_args)
@@ -223,8 +223,7 @@ def _second_order(
             start = along(jnp.zeros_like(d)) if value is None else value
             u, num_values = backtrack(along, start, rate, d, g, max_halvings)
             num_values += value is None
-        cost = state.cost + PRODUCT_COST * num_products + VALUE_COST * num_values
-        count = optax.safe_increment(state.inner)
-        return unravel(u), CostState(jnp.asarray(cost, jnp.float32), count)
+        spent = more(state.spent, losses=num_values, **took)
+        return unravel(u), CostState(spent, optax.safe_increment(state.inner))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

@@ -11,7 +11,7 @@ from dljax import trees
 from dljax.errors import require
 from dljax.optimizers.leafwise import RuleState, given
 from dljax.optimizers.second_order import whole_tree
-from dljax.optimizers.states import CostState
+from dljax.optimizers.states import CostState, more, none_yet
 from dljax.optimizers.wrapping import (
     Shift,
     ShiftedState,
@@ -50,7 +50,7 @@ def sam(
     optimizer = inner_optimizer(optimizer)
 
     def init(params):
-        return CostState(jnp.float32(0), optimizer.init(params))
+        return CostState(none_yet("gradients"), optimizer.init(params))
 
     def update(grads, state, params=None, *, grad_fn=None, **extra_args):
         given("sam", params)
@@ -65,7 +65,7 @@ def sam(
         updates, inner = optimizer.update(
             grads, state.inner, params, **{**handed_on, "grad": grads}
         )
-        return updates, CostState(state.cost + 1, inner)
+        return updates, CostState(more(state.spent, gradients=1), inner)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -6,16 +6,17 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from dljax.linalg import eigh
+from dljax.linalg import EIGH_FLOPS, eigh
 
 MAX_PARAMETERS = 4096  # a matrix of 4096^2 float32 numbers takes 64 MiB
 SUFFICIENT = 1e-4  # share of the promised decrease that a step must bring
 
 Product = Callable[[jax.Array], jax.Array]
+Solved = tuple[jax.Array, dict[str, ArrayLike]]  # a direction, and counts of `Operations`
 
 
-def solve_exactly(product: Product, g: jax.Array, damping: ArrayLike) -> tuple[jax.Array, int]:
-    """Returns d = -(|H| + damping I)^-1 g and the number of products with H it took, n.
+def solve_exactly(product: Product, g: jax.Array, damping: ArrayLike) -> Solved:
+    """Returns d = -(|H| + damping I)^-1 g, and what it took: n products and the eigenvalues.
 
     |H| has the eigenvectors of H and the absolute values of its eigenvalues; directions in which
     |H| + damping is 0 to working precision are left out.
@@ -38,7 +39,8 @@ def solve_exactly(product: Product, g: jax.Array, damping: ArrayLike) -> tuple[j
     size = jnp.abs(values) + damping
     nothing = g.size * jnp.finfo(g.dtype).eps * jnp.max(size, initial=0.0)
     inverse = jnp.where(size > nothing, 1 / jnp.where(size > nothing, size, 1), 0)
-    return -Q @ (inverse * (Q.T @ g)), g.size
+    took = {"products": g.size, "solves": 1, "solve_flops": EIGH_FLOPS * g.size**3}
+    return -Q @ (inverse * (Q.T @ g)), took
 
 
 def conjugate_gradients(
@@ -47,7 +49,7 @@ def conjugate_gradients(
     damping: ArrayLike,
     tolerance: ArrayLike,
     max_iterations: int,
-) -> tuple[jax.Array, jax.Array]:
+) -> Solved:
     """Solves (H + damping I) d = -g by conjugate gradients; Nocedal & Wright 2006, algorithm 7.1.
 
     Ends where the residual is at most tolerance |g|, or where the curvature along a search
@@ -61,7 +63,7 @@ def conjugate_gradients(
       max_iterations: Iterations at most.
 
     Returns:
-      d, and the number of products, int32[].
+      d, and what it took: products, int32[].
     """
     enough = (tolerance**2) * (g @ g)
 
@@ -85,7 +87,7 @@ def conjugate_gradients(
 
     start = (jnp.zeros_like(g), g, -g, jnp.array(False), jnp.int32(0))
     d, _, _, _, j = jax.lax.while_loop(unfinished, iterate, start)
-    return d, j
+    return d, {"products": j}
 
 
 def backtrack(
