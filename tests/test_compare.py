@@ -11,7 +11,7 @@ import pytest
 import small
 
 import dljax as dj
-from dljax.comparison import wording
+from dljax.comparison import report, wording
 from dljax.comparison.space import LEARNING_RATES, points_of
 
 
@@ -117,14 +117,8 @@ def test_the_run_folder_holds_what_the_report_names(comparison, folder):
         "declaration.json",
         "environment.json",
         "manifest.jsonl",
-        "results.csv",
-        "summary.json",
-        "report.html",
-        *(
-            f"{name}.{kind}"
-            for name in ("learning_curves", "sensitivity")
-            for kind in ("png", "svg")
-        ),
+        *("results.csv", "summary.json", "claims.csv", "report.html", "report.md", "table.tex"),
+        *(f"{name}.{kind}" for name in report.drawn(comparison) for kind in ("png", "svg", "pdf")),
     }
     stored = json.loads((folder / "summary.json").read_text())
     assert stored["evidence"] == "exploratory"

@@ -11,10 +11,12 @@ import pytest
 from rich.console import Console
 
 from dljax.comparison import captions, claim_lines, report
+from dljax.comparison.claim_pictures import effects
 from dljax.comparison.claims import Question, claims, family
 from dljax.comparison.latex import escaped, latex, outstanding
 from dljax.comparison.markdown import markdown
 from dljax.comparison.method import method
+from dljax.comparison.wording import MINUS
 
 digits = pytest.fixture(comparisons.digits, scope="module")
 rosenbrock = pytest.fixture(comparisons.rosenbrock, scope="module")
@@ -250,3 +252,17 @@ def test_the_claims_are_read_back_from_csv_as_from_json(digits, tmp_path):
     writer.writerows(rows)
     read = list(csv.DictReader(io.StringIO(file.getvalue())))
     assert [row["verdict"] for row in read] == [c["verdict"] for c in digits.summary["claims"]]
+
+
+def test_seeds_that_are_added_until_something_is_found_are_told_and_drawn(digits):
+    finals = {"adam": GOOD, "sgd": BAD, "momentum": GOOD[::-1]}
+    summary = asked(digits.summary, finals, looks=[5, 10])
+    summary["optimizers"] = [
+        entry for entry in digits.summary["optimizers"] if entry["name"] in finals
+    ]
+    endless = {"mean": 0.01, "low": None, "high": None}
+    summary["claims"][0] = {**summary["claims"][0], "effect": endless, "margin": None}
+    assert f"[{MINUS}∞, ∞]" in lines(summary)[0]
+    assert "which hold at every look" in method(summary)
+    effects(digits._replace(summary=summary)).draw_without_rendering()
+    assert r"$\infty$" in latex(summary)

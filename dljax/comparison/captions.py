@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from dljax.comparison.claim_lines import NUM_PROBLEMS, SIGNS, p_text, power
-from dljax.comparison.wording import Summary, costs_differ, ranges, target, words
+from dljax.comparison.claim_lines import NUM_PROBLEMS, SIGNS, power
+from dljax.comparison.wording import Summary, costs_differ, p_text, ranges, target, words
 
 PICTURES = {
     "learning_curves": (
@@ -54,15 +54,23 @@ PICTURES = {
     ),
 }
 
-READING = (
-    "Rows are in the order they were asked for, not ranked. At one seed all optimizers have the "
-    "same start and the same batches.",
-    "An interval tells how far a mean may move if the runs are repeated with other seeds. "
-    "Intervals of two means that overlap do not show that two optimizers are equal, and those "
-    "that do not overlap say nothing about another problem, another horizon or another grid.",
-    "The tuning seeds are not among the evaluation seeds, and the test metrics took no part in "
-    "the choice of a value.",
-)
+
+def reading(summary: Summary) -> list[str]:
+    """Returns how a report is read, a paragraph each."""
+    told = [
+        "Rows are in the order they were asked for, not ranked.",
+        "An interval tells how far a mean may move if the runs are repeated with other seeds. "
+        "Intervals of two means that overlap do not show that two optimizers are equal, and those "
+        "that do not overlap say nothing about another problem, another horizon or another grid.",
+    ]
+    if summary.get("environment") is None:  # runs of others: how they were made is not known
+        return told
+    told[0] += " At one seed all optimizers have the same start and the same batches."
+    return [
+        *told,
+        "The tuning seeds are not among the evaluation seeds, and the test metrics took no part in "
+        "the choice of a value.",
+    ]
 
 
 def notes(summary: Summary) -> list[str]:
@@ -144,7 +152,8 @@ def family(summary: Summary) -> list[str]:
         f"Claims: {family['what']}, {tests} on {NUM_PROBLEMS} problem, adjusted by "
         f"{family['correction']} to an error of {alpha:g} over them all. An effect is the first "
         f"less the second in test {words(problem['metric'])}, {SIGNS[problem['goal']]} favours "
-        f"the first, with its {100 * (1 - alpha):g} % interval. A run that diverged loses.",
+        f"the first, with its {100 * (1 - alpha):g} % interval. Wins: the share of the seeds at "
+        "which the first ends better, with its 95 % interval. A run that diverged loses.",
         *_logarithms(claims),
     ]
     if any(claim["verdict"] == "unresolved" for claim in claims):

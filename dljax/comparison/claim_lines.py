@@ -4,7 +4,17 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dljax.comparison.wording import MINUS, Column, Summary, evidence, percent, words
+from dljax.comparison.wording import (
+    MINUS,
+    Column,
+    Summary,
+    decimals,
+    evidence,
+    p_text,
+    percent,
+    signed,
+    words,
+)
 
 Claim = Mapping[str, Any]
 
@@ -48,7 +58,7 @@ def phrase(claim: Claim, summary: Summary) -> str:
     if verdict in ("better", "worse"):
         return f"{a} is {verdict} than {b}"
     if verdict == "equivalent":
-        return f"{a}, {b}: equivalent within {_margin(claim, summary)}"
+        return f"{a}, {b}: equivalent within {''.join(_margin(claim, summary))}"
     return f"{a}, {b}: unresolved"
 
 
@@ -78,8 +88,9 @@ def all_columns(summary: Summary) -> list[Column]:
     """Returns the columns for a page: those of the terminal, the tests, and what identifies all."""
     claims = summary.get("claims") or []
     lost = [f"{a}, {b}" for a, b in (claim["diverged"] for claim in claims)]
+    told = " ".join(value or "—" for value in identity(summary).values())
     more = [
-        Column("margin", [_margin(claim, summary) or "—" for claim in claims], "right"),
+        Column("margin", [_margin(claim, summary)[0] for claim in claims], "right"),
         Column("seeds", [seeds(claim) for claim in claims], "right"),
         Column("prob-\nlems", [str(NUM_PROBLEMS)] * len(claims), "right"),
     ]
@@ -88,9 +99,10 @@ def all_columns(summary: Summary) -> list[Column]:
     if any(claim["verdict"] == "equivalent" for claim in claims):
         cells = [p_text(claim["p_equivalent"]) for claim in claims]
         more.append(Column("adjusted p,\nequivalence", cells, "right"))
-    more.append(Column("test", [_tested(claim) for claim in claims], "left"))
-    told = " ".join(value or "—" for value in identity(summary).values())
-    more.append(Column("protocol, fingerprint,\ndeclaration", [told] * len(claims), "left"))
+    both = [f"{p_text(claim['p'])} ({p_text(claim['smallest_p'])})" for claim in claims]
+    more.append(Column("p (smallest\npossible)", both, "right"))
+    more.append(Column("test", [claim["test"] for claim in claims], "left"))
+    more.append(Column("protocol,\nfingerprint,\ndeclaration", [told] * len(claims), "left"))
     return [*columns(claims, summary), *more]
 
 
@@ -145,10 +157,18 @@ def effect(claim: Claim, summary: Summary) -> str:
     if claim["effect"] is None:
         return "a run diverged" if any(claim["diverged"]) else "one seed"
     scale = unit(claim, summary)[0]
-    mean, low, high = (scale * claim["effect"][part] for part in ("mean", "low", "high"))
-    digits = _decimals(mean, (high - low) / 2, at_least=2 if scale == 100 else 0)
-    text = f"{_signed(mean, digits)} [{_signed(low, digits)}, {_signed(high, digits)}]"
+    mean, low, high = bounds(claim, scale)
+    half = (high - low) / 2 if math.isfinite(high - low) else abs(mean)
+    digits = decimals(mean, half, at_least=2 if scale == 100 else 0)
+    text = f"{signed(mean, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
     return f"ln {text}" if claim["scale"] == "log ratio" else text
+
+
+def bounds(claim: Claim, scale: float) -> tuple[float, float, float]:
+    """Returns mean, low and high of an effect; an interval may have no end on a side."""
+    told = claim["effect"]
+    low, high = (math.inf if told[end] is None else told[end] for end in ("low", "high"))
+    return scale * told["mean"], scale * (-low if told["low"] is None else low), scale * high
 
 
 def unit(claim: Claim, summary: Summary) -> tuple[float, str]:
@@ -174,12 +194,12 @@ def _effect_header(summary: Summary) -> str:
     return f"test {words(metric)}{points}\n({SIGNS[goal]} favours the first)"
 
 
-def _margin(claim: Claim, summary: Summary) -> str:
+def _margin(claim: Claim, summary: Summary) -> tuple[str, str]:
+    """Returns the margin of a claim as it is shown, and its unit."""
     if not claim["margin"]:
-        return ""
+        return "—", ""
     scale, name = unit(claim, summary)
-    margin = scale * claim["margin"]
-    return f"{margin:.3g}{name}"
+    return f"{scale * claim['margin']:.3g}", name
 
 
 def _further_cell(claim: Claim) -> str:
@@ -189,7 +209,7 @@ def _further_cell(claim: Claim) -> str:
 
 
 def _further(claim: Claim, summary: Summary) -> str:
-    count, size = claim["further_seeds"], _margin(claim, summary)
+    count, size = claim["further_seeds"], "".join(_margin(claim, summary))
     found = f"would find a difference of {size} with power {power(summary)}"
     if not count:
         return f"these seeds {found}"
@@ -220,22 +240,3 @@ def seeds(claim: Claim) -> str:
     """Returns the number of seeds of both, or of each where they are not the same."""
     a, b = claim["num_seeds"]
     return str(a) if claim["paired"] else f"{a} and {b}"
-
-
-def p_text(p: float | None) -> str:
-    if p is None:
-        return "—"
-    return "< 0.0001" if p < 1e-4 else f"{p:.3g}"
-
-
-def _decimals(mean: float, half: float, at_least: int) -> int | None:
-    """Returns the decimals that a half width supports, `None` for a power of ten."""
-    size = max(abs(mean), half)
-    if size and not 1e-3 <= size < 1e5:
-        return None
-    return min(5, max(at_least, 1 - math.floor(math.log10(half)))) if half else 3
-
-
-def _signed(x: float, decimals: int | None) -> str:
-    text = f"{x:+.1e}" if decimals is None else f"{x:+.{decimals}f}"
-    return text.replace("-", MINUS, 1) if x < 0 else text

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dljax.comparison.canvas import canvas, styled
-from dljax.comparison.claim_lines import SIGNS, Claim, effect, p_text, unit
+from dljax.comparison.claim_lines import SIGNS, Claim, bounds, effect, unit
 from dljax.comparison.statistics import Comparison
-from dljax.comparison.wording import MINUS, Summary, percent, words
+from dljax.comparison.wording import MINUS, Summary, p_text, percent, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,27 +85,29 @@ def _sorted(claims: list[Claim], summary: Summary) -> list[Claim]:
 
 def _draw_effects(axes: "Axes", claims: list[Claim], summary: Summary) -> None:
     """Draws one row per claim: the bar of the margin, the interval, the mean or a text."""
-    axes.axvline(0, color="#555555", linewidth=0.9, zorder=1)
-    seen = []
+    seen, measured = [], [claim for claim in claims if claim["effect"] is not None]
+    axes.vlines(0, -0.6, len(measured) - 0.5, color="#555555", linewidth=0.9, zorder=1)
     for row, claim in enumerate(claims):
         if claim["effect"] is None:
             axes.annotate(_lost(claim, summary), (0.02, row), **_LOST)
             continue
         scale = unit(claim, summary)[0]
-        mean, low, high = (scale * claim["effect"][part] for part in ("mean", "low", "high"))
+        mean, low, high = bounds(claim, scale)
         if claim["margin"]:
             margin = scale * claim["margin"]
             axes.barh(row, 2 * margin, 0.86, -margin, color="#EEEEEE", zorder=0)
         look = _look(claim["verdict"])
-        axes.plot([low, high], [row, row], color=look["color"], linewidth=1.5)
+        far = 1e3 * (abs(mean) or 1.0)  # where an interval has no end
+        ends = np.clip([low, high], -far, far)
+        axes.plot(ends, [row, row], color=look["color"], linewidth=1.5)
         axes.plot(mean, row, linestyle="", markeredgewidth=1.5, **look)
-        seen += [low, high]
+        seen += [mean, low, high]
     axes.set_ylim(len(claims) - 0.4, -0.6)
     labels = [f"{claim['a']} {MINUS} {claim['b']}" for claim in claims]
     axes.set_yticks(range(len(claims)), labels, fontsize=8.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    if seen:
+    if seen := [x for x in seen if np.isfinite(x)]:
         reach = max(map(abs, seen)) * 1.08 or 1.0
         axes.set_xlim(min(min(seen) * 1.08, -0.15 * reach), max(max(seen) * 1.08, 0.15 * reach))
     axes.set_xlabel(_effect_label(claims, summary))

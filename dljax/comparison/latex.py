@@ -22,6 +22,9 @@ _ESCAPES: Mapping[str, str] = {
     "|": r"$|$",
     "—": "---",
     "…": r"\ldots{}",
+    "∞": r"$\infty$",
+    "[": "{[}",  # at the start of a row it would be an argument of the end of the last
+    "*": "{*}",
     "◂": r"$\triangleleft$",
     "▸": r"$\triangleright$",
 }
@@ -68,7 +71,7 @@ def _results(summary: Summary) -> str:
     ]
     problem = summary["problem"]
     caption = [f"{wording.subject(summary)}.", _mean_note(summary), _bold_note(summary)]
-    return _table(columns, rows, caption, f"tab:{_label(problem['name'])}")
+    return table(columns, rows, caption, f"tab:{label_of(problem['name'])}")
 
 
 def _claims(summary: Summary) -> str:
@@ -82,7 +85,7 @@ def _claims(summary: Summary) -> str:
     caption = [*family(summary), f"Evidence: {wording.evidence(summary)}."]
     if told := claim_lines.identity_line(summary):
         caption.append(f"Identified by {told}.")
-    return _table(columns, rows, caption, f"tab:{_label(summary['problem']['name'])}-claims")
+    return table(columns, rows, caption, f"tab:{label_of(summary['problem']['name'])}-claims")
 
 
 def _mean_note(summary: Summary) -> str:
@@ -103,7 +106,7 @@ def _bold_note(summary: Summary) -> str:
     return f"Bold: {rule} {how}."
 
 
-def _table(columns: list[Column], rows: list[list[str]], caption: list[str], label: str) -> str:
+def table(columns: list[Column], rows: list[list[str]], caption: list[str], label: str) -> str:
     """Returns a floating table; one that is wider than the line is made smaller."""
     justify = "".join(column.justify[0] for column in columns)
     head = [escaped(column.header.replace("-\n", "")) for column in columns]
@@ -125,5 +128,6 @@ def _table(columns: list[Column], rows: list[list[str]], caption: list[str], lab
     return "\n".join(lines) + "\n"
 
 
-def _label(name: str) -> str:
+def label_of(name: str) -> str:
+    """Returns a name as a part of a label."""
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")

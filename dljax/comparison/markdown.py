@@ -28,13 +28,13 @@ def _parts(summary: Summary, pictures: Iterable[str]) -> Iterator[str]:
     yield f"# {escaped(wording.title(summary))}"
     yield escaped(wording.subject(summary)) + "."
     yield f"These results are {escaped(wording.evidence(summary))}."
-    yield _table(wording.columns(summary))
-    yield _list(captions.notes(summary))
+    yield table(wording.columns(summary))
+    yield bullets(captions.notes(summary))
     if summary.get("claims"):
         yield "## Claims"
-        yield _table(claim_lines.all_columns(summary))
-        yield _list(captions.family(summary))
-        yield _list(claim_lines.claim_line(claim, summary) for claim in summary["claims"])
+        yield table(claim_lines.all_columns(summary))
+        yield bullets(captions.family(summary))
+        yield bullets(claim_lines.claim_line(claim, summary) for claim in summary["claims"])
     yield "## Pictures"
     for name in pictures:
         lead, caption = captions.PICTURES[name]
@@ -43,13 +43,14 @@ def _parts(summary: Summary, pictures: Iterable[str]) -> Iterator[str]:
     yield "## Method"
     yield escaped(method(summary))
     yield "## How to read this"
-    yield from map(escaped, captions.READING)
+    yield from map(escaped, captions.reading(summary))
     for heading, values in wording.tables(summary).items():
         yield f"## {heading}"
-        yield _list(f"{wording.words(name)}: {wording.value(v)}" for name, v in values.items())
+        yield bullets(f"{wording.words(name)}: {wording.value(v)}" for name, v in values.items())
 
 
-def _table(columns: list[Column]) -> str:
+def table(columns: list[Column]) -> str:
+    """Returns columns of cells as a table."""
     rows = zip(*(column.cells for column in columns), strict=True)
     head = [escaped(column.header.replace("-\n", "")) for column in columns]
     lines = [head, ["---:" if column.justify == "right" else "---" for column in columns]]
@@ -57,5 +58,6 @@ def _table(columns: list[Column]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _list(texts: Iterable[Any]) -> str:
+def bullets(texts: Iterable[Any]) -> str:
+    """Returns texts as a list."""
     return "\n".join(f"- {escaped(text)}" for text in texts)

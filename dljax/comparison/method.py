@@ -11,6 +11,7 @@ SEARCHES = {
     "sobol": "a Sobol sequence of points",
     "zoom": "a grid that was refined around its best point",
 }
+PARTS = {"train": "training", "valid": "validation"}
 ORDERS = {
     "reshuffle": "reshuffled every epoch",
     "once": "in one order that every epoch repeats",
@@ -19,6 +20,8 @@ ORDERS = {
 TESTS = {
     "sign-flip test": "the exact sign-flip test of the mean paired difference",
     "sign test": "the exact sign test, in which a diverged run loses",
+    "e-value of t": "e-values of the paired t statistic, which hold at every look at the seeds",
+    "e-value of signs": "e-values of the signs, in which a diverged run loses",
     "Welch's test": "Welch's t test",
     "Mann-Whitney test": "Mann and Whitney's test, in which a diverged run ranks last",
 }
@@ -38,7 +41,7 @@ def _problem(summary: Summary) -> Iterator[str]:
     ]
     sizes = []
     if problem["num_rows"] is not None:
-        rows = [f"{count:,} {words(part)}" for part, count in problem["num_rows"].items()]
+        rows = [f"{n:,} {PARTS.get(part, part)}" for part, n in problem["num_rows"].items()]
         sizes.append(f"{joined(rows)} rows")
     if problem["num_parameters"] is not None:
         sizes.append(f"{problem['num_parameters']:,} parameters")
@@ -118,9 +121,12 @@ def _tests(summary: Summary) -> Iterator[str]:
         if margin:
             points = percent(summary["problem"]["metric"])
             size = f"{100 * margin:.4g} points" if points else f"{margin:.4g}"
+        tests = "two one-sided t tests"
+        if any(claim["test"].startswith("e-value") for claim in claims):
+            tests = "two one-sided e-values"
         yield (
-            "Two optimizers were called equivalent where two one-sided t tests, adjusted over all "
-            f"pairs likewise, found the difference smaller than {size}."
+            f"Two optimizers were called equivalent where {tests}, adjusted over all pairs "
+            f"likewise, found the difference smaller than {size}."
         )
 
 
@@ -134,8 +140,10 @@ def _intervals(summary: Summary) -> Iterator[str]:
         return
     level = f"{100 * (1 - family['alpha']):g} %"
     won = any(claim["wins"]["low"] is not None for claim in claims)
-    rates = ", and rates of wins with 95 % intervals of the bootstrap over seeds" if won else ""
-    yield f"{told}, differences with such intervals of {level}, not adjusted{rates}."
+    looked = any(claim["test"].startswith("e-value") for claim in claims)
+    kind = "intervals that hold at all looks" if looked else "such intervals"
+    rates = ", and rates of wins with Wilson's 95 % intervals" if won else ""
+    yield f"{told}, differences with {kind} of {level}, not adjusted over the pairs{rates}."
 
 
 def _computation(summary: Summary) -> Iterator[str]:

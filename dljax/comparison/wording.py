@@ -91,10 +91,11 @@ def tables(summary: Summary) -> dict[str, dict[str, Any]]:
     seconds = {f"seconds, {n}": v for n, v in summary["seconds"].items()}
     found = {
         "Settings": decided | summary["settings"] | question,
-        "Identity": {name: value for name, value in identity.items() if value is not None},
+        "Identity": identity,
         "Environment": {**(summary["environment"] or {}), **seconds},
     }
-    return {heading: values for heading, values in found.items() if values}
+    known = {h: {n: v for n, v in told.items() if v is not None} for h, told in found.items()}
+    return {heading: values for heading, values in known.items() if values}
 
 
 def counted(summary: Summary) -> str:
@@ -167,6 +168,29 @@ def value(setting: Any) -> str:
     if isinstance(setting, list) and all(isinstance(item, int) for item in setting):
         return ranges(setting) or "none"
     return f"{setting:.6g}" if isinstance(setting, float) else str(setting)
+
+
+def p_text(p: float | None) -> str:
+    """Returns a p as text, to three digits."""
+    if p is None:
+        return "—"
+    return "< 0.0001" if p < 1e-4 else f"{p:.3g}"
+
+
+def decimals(mean: float, half: float, at_least: int) -> int | None:
+    """Returns the decimals that a half width supports, `None` for a power of ten."""
+    size = max(abs(mean), half)
+    if size and not 1e-3 <= size < 1e5:
+        return None
+    return min(5, max(at_least, 1 - math.floor(math.log10(half)))) if half else 3
+
+
+def signed(x: float, digits: int | None) -> str:
+    """Returns a number with its sign, to a number of decimals or as a power of ten."""
+    if math.isinf(x):
+        return "∞" if x > 0 else f"{MINUS}∞"
+    text = f"{x:+.1e}" if digits is None else f"{x:+.{digits}f}"
+    return text.replace("-", MINUS, 1) if x < 0 else text
 
 
 def _tuned(entry: Mapping[str, Any]) -> str:
