@@ -44,10 +44,10 @@ def table(summary: Mapping[str, Any]) -> Group:
     title = f"{summary['problem']['name']}: {wording.counted(summary)}"
     # more do not fit 80 columns
     most_metrics = 1 if wording.costs_differ(summary) else 2
-    parts = [_laid(wording.columns(summary, most_metrics), title)]
+    parts = [laid(wording.columns(summary, most_metrics), title)]
     claims = summary.get("claims") or []
     if shown := claim_lines.shown(claims):
-        parts += ["", _laid(claim_lines.columns(shown, summary))]
+        parts += ["", laid(claim_lines.columns(shown, summary))]
     if left := claim_lines.unresolved_line(summary):
         parts.append(left)
     lines = [
@@ -61,8 +61,9 @@ def table(summary: Mapping[str, Any]) -> Group:
     return Group(*parts, "", Text("\n".join(filter(None, lines))))
 
 
-def _laid(columns: list[wording.Column], title: str = "") -> Table:
-    laid = Table(
+def laid(columns: list[wording.Column], title: str = "") -> Table:
+    """Lays out columns of cells for a terminal."""
+    rows = Table(
         title=Text(title) if title else None,
         title_justify="left",
         title_style="bold",
@@ -73,19 +74,17 @@ def _laid(columns: list[wording.Column], title: str = "") -> Table:
     )
     for column in columns:
         how = {"justify": column.justify, "no_wrap": column.justify == "right"}
-        laid.add_column(Text(column.header), overflow="fold", **how)
+        rows.add_column(Text(column.header), overflow="fold", **how)
     for row in zip(*(column.cells for column in columns), strict=True):
-        laid.add_row(*(Text(cell) for cell in row))
-    return laid
+        rows.add_row(*(Text(cell) for cell in row))
+    return rows
 
 
 def write(comparison: Comparison, folder: str | Path) -> list[str]:
     """Writes results.csv, summary.json, claims.csv, report.html, report.md, table.tex and pictures.
 
-    A picture is a PNG, an SVG and a PDF; see `drawn` for which there are.
-
-    All files are produced in a folder `.<name>.partial` first and moved when the last one is
-    complete, so that a failed or interrupted write leaves nothing half-written behind.
+    A picture is a PNG, an SVG and a PDF; see `drawn` for which there are. A failed or interrupted
+    write leaves nothing half-written behind.
 
     Args:
       comparison: What `compare` returned.
@@ -97,24 +96,40 @@ def write(comparison: Comparison, folder: str | Path) -> list[str]:
     Raises:
       ValueError: If a folder has the name of a file.
     """
+    return all_or_nothing(folder, partial(_produce, comparison))
+
+
+def all_or_nothing(folder: str | Path, produce: Callable[[Path], None]) -> list[str]:
+    """Produces files in a folder `.<name>.partial`, and moves them when the last is complete.
+
+    Args:
+      folder: Where the files go.
+      produce: Writes every file into an empty folder.
+
+    Returns:
+      The names of the files.
+
+    Raises:
+      ValueError: If a folder has the name of a file.
+    """
     folder = Path(folder).resolve()
-    partial = _partial(folder)
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    partial.mkdir(parents=True)
+    begun = _partial(folder)
+    shutil.rmtree(begun, ignore_errors=True)  # of a run that was killed
+    begun.mkdir(parents=True)
     try:
-        _produce(comparison, partial)
-        names = sorted(file.name for file in partial.iterdir())
+        produce(begun)
+        names = sorted(file.name for file in begun.iterdir())
         for name in names:
             if (folder / name).is_dir():
                 raise ValueError(f"{folder / name} must be a file, got a folder.")
         if folder.exists():
-            for file in partial.iterdir():
+            for file in begun.iterdir():
                 os.replace(file, folder / file.name)
-            partial.rmdir()
+            begun.rmdir()
         else:
-            partial.rename(folder)
+            begun.rename(folder)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(begun, ignore_errors=True)
         raise
     return names
 
