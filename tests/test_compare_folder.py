@@ -8,7 +8,7 @@ import small
 
 import dljax as dj
 from dljax import cli
-from dljax.comparison import arms, report
+from dljax.comparison import members, report
 from dljax.comparison.again import Sources, replay_run
 from dljax.store import runs
 from dljax.store.reading import read
@@ -90,14 +90,14 @@ def test_what_is_added_is_run_and_what_is_there_stays(comparison, folder, monkey
 
 
 def test_a_long_run_comes_in_rounds_with_the_same_bits(comparison, monkeypatch):
-    monkeypatch.setattr(arms, "LONG", 0.0)
+    monkeypatch.setattr(members, "LONG", 0.0)
     expected = comparison.results[comparison.results.optimizer == "adam"]
     found = compared(None, ["adam"]).results
     pd.testing.assert_frame_equal(found, expected.reset_index(drop=True))
 
 
 def test_a_long_run_goes_on_from_its_last_evaluation(comparison, tmp_path, monkeypatch):
-    monkeypatch.setattr(arms, "LONG", 0.0)
+    monkeypatch.setattr(members, "LONG", 0.0)
     add, rounds = runs.Run.add, []
 
     def fails(run, kind, *inputs, **told):

@@ -57,7 +57,7 @@ def fingerprint(problem: Problem, root: int, seed: int) -> dict[str, Any]:
         "initial_gradient_norm": float(norm),
         "order": f"{problem.order}, remainder: {problem.remainder}",
         "batch_size": problem.batch_size,
-        "order_digest": None if data is None else of_arrays(order),
+        "order_digest": order if order is None else of_arrays(order),
         "precision": str(jax.config.jax_default_matmul_precision or "default"),
     }
     return jsonable({"id": identity(told), **told})
@@ -119,11 +119,11 @@ def _start(problem: Problem, root, seed, data, split):
     key = stream(jax.random.key(root), "member", seed)
     state = fit.init(key)
     if callable(problem.data):
-        batch, num_slots = problem.data(stream(key, "probe")), 1
+        batch, order = problem.data(stream(key, "probe")), None
     else:
         num_rows = split.train.index.shape[0]
         batch = trees.take_rows(data, split.train.index[:PROBE])
-        num_slots = EPOCHS * num_rows // (problem.batch_size or num_rows)
+        order = fit.draw(state, EPOCHS * num_rows // (problem.batch_size or num_rows))
 
     def loss(params):
         variables = {**state.variables, "params": params}
@@ -131,7 +131,7 @@ def _start(problem: Problem, root, seed, data, split):
 
     params = state.variables["params"]
     value, gradient = jax.value_and_grad(loss)(params)
-    return value, optax.global_norm(gradient), params, fit.draw(state, num_slots)
+    return value, optax.tree.norm(gradient), params, order
 
 
 def _shown(value: Any) -> str:

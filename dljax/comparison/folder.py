@@ -45,11 +45,12 @@ def opened(out: str | os.PathLike, plan: Plan, source: Mapping[str, Any]) -> Run
 def declared_of(plan: Plan) -> dict[str, Any]:
     """Returns what determines the runs of a comparison and what is asked, ready for JSON."""
     told = told_of(plan)
-    return {
-        **{name: told[name] for name in ("protocol", "problem", "fingerprint", "question")},
+    return {  # the fields that a user knows come first, as they do in a message
+        **{name: told[name] for name in ("protocol", "problem", "question")},
         "settings": {k: v for k, v in told["settings"].items() if k not in GROWS},
         "width": plan.width,
         "numerics": declarations.numerics(),
+        "fingerprint": told["fingerprint"],
     }
 
 

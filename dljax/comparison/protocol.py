@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from dljax.comparison.summary import comparison_of, declaration_of, told_of
 from dljax.errors import require_whole, unknown
 from dljax.placement import checked_mesh
 from dljax.problems import Problem
+from dljax.store.files import check_writable
 from dljax.widths import checked_width
 
 
@@ -143,6 +145,8 @@ def compare(
     checked_width(width)
     for name, factory in chosen.items():
         check_step(problem, name, factory, design.points[name])
+    if out is not None:
+        check_writable(Path(out))
     found = fingerprint(problem, seed, int(design.evaluation_seeds[0]))
     plan = Plan(problem, chosen, design, found, width, mesh, keeps=out is not None)
     return carried_out(plan, out, source, progress)

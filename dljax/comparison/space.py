@@ -82,6 +82,8 @@ def space_of(
         )
     if learning_rates is None:
         learning_rates = LEARNING_RATES if method == "grid" else Range(*LEARNING_RATES[[0, -1]])
+    if not isinstance(learning_rates, Range):
+        learning_rates = _numbers("learning_rates", learning_rates)
     if values is None:
         values = _default(name, factory, learning_rates)
     return {argument: _checked(argument, found, method) for argument, found in values.items()}
@@ -154,8 +156,7 @@ def _default(name: str, factory: Factory, learning_rates: Any) -> dict[str, Any]
     if factory is optimizers.adadelta:
         if isinstance(learning_rates, Range):
             return {"eps": Range(*(10.0**end for end in ADADELTA_EPS))}
-        number = len(_numbers("learning_rates", learning_rates))
-        middle = np.mean(ADADELTA_EPS)
+        number, middle = len(learning_rates), np.mean(ADADELTA_EPS)
         return {"eps": np.logspace(*ADADELTA_EPS, number) if number > 1 else [10.0**middle]}
     raise ValueError(
         f"optimizer {name!r} must have an argument learning_rate, or a space that says "
