@@ -66,7 +66,7 @@ def fingerprint(problem: Problem, root: int, seed: int) -> dict[str, Any]:
 def identity(told: Mapping[str, Any]) -> str:
     """Returns the digest of a fingerprint's fields."""
     rounded = {name: f"{told[name]:.3e}" for name in NUMBERS if told[name] is not None}
-    return short({**told, **rounded, "id": None})
+    return short({name: x for name, x in {**told, **rounded}.items() if name != "id"})
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
