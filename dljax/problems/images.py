@@ -1,4 +1,8 @@
-"""Problems of images: digits that come with scikit-learn, and the MNIST families from files."""
+"""Problems of images: digits that come with scikit-learn, and the MNIST families from files.
+
+Targets of the CNN, the LSTM and the autoencoder are measured: tuned, most runs of adam and of sgd
+reach them, adam's after a fifth to a half of the steps, sgd's after two fifths to nine tenths.
+"""
 
 from typing import Any
 
@@ -11,6 +15,7 @@ from dljax.problems.problem import Problem, Target, classification, held_out
 from dljax.tasks import supervised
 
 DIGITS_SCALE, MNIST_SCALE = 16.0, 255.0  # largest pixels
+LIGHTER = {"batch_size": 32, "parts": ("valid", "test")}  # a minute or two for seven optimizers
 
 
 def digits_mlp(**_: Any) -> Problem:
@@ -20,12 +25,12 @@ def digits_mlp(**_: Any) -> Problem:
 
 def digits_cnn(**_: Any) -> Problem:
     """1,797 handwritten digits of 8 x 8 pixels, 10 classes; a CNN of 8 and 16 channels."""
-    return _digits("cnn", CNN(10, (8, 16), hidden=32), 0.95)
+    return _digits("cnn", CNN(10, (8, 16), hidden=32), 0.94)._replace(**LIGHTER)
 
 
 def digits_lstm(**_: Any) -> Problem:
     """1,797 handwritten digits read row by row, 10 classes; an LSTM of 32 units."""
-    return _digits("lstm", LSTMClassifier(10, hidden=32), 0.95)
+    return _digits("lstm", LSTMClassifier(10, hidden=32), 0.95)._replace(**LIGHTER)
 
 
 def digits_autoencoder(**_: Any) -> Problem:
@@ -44,7 +49,7 @@ def digits_autoencoder(**_: Any) -> Problem:
         batch_size=64,
         num_steps=400,
         eval_every=40,
-        target=Target("valid_loss", 0.03),
+        target=Target("valid_loss", 0.045),
     )
 
 

@@ -1,12 +1,18 @@
-"""Problems of tables that come with scikit-learn; all inputs are standardized."""
+"""Problems of tables that come with scikit-learn; all inputs are standardized.
+
+Targets of the perceptrons are measured: tuned, most runs reach them, on the wines after a quarter
+to a half of the steps, on diabetes after a fifth to two thirds.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from dljax import datasets, losses
 from dljax.models import flat_lecun, linen_model
 from dljax.modules import MLP
-from dljax.problems.problem import Problem, Target, classification, held_out, standardized
+from dljax.problems.problem import Problem, Target, held_out, standardized
 from dljax.tasks import supervised
 
 
@@ -34,18 +40,23 @@ def breast_cancer_logistic(**_: Any) -> Problem:
 
 
 def wine_mlp(**_: Any) -> Problem:
-    """178 wines with 13 measurements, 3 classes; an MLP 13-32-3 on standardized inputs."""
+    """178 wines with 13 measurements, 3 classes, smoothed labels; an MLP 13-32-3, standardized."""
     data = datasets.load("wine")
     split = held_out("wine-mlp", len(data["y"]), valid=0.25, test=0.25)
     return Problem(
         "wine-mlp",
-        classification(MLP(3, (32,))),
+        supervised(
+            flat_lecun(linen_model(MLP(3, (32,)))),
+            _smoothed,
+            {"accuracy": losses.accuracy},
+            fisher_root=losses.FISHER_ROOTS[losses.cross_entropy],
+        ),
         {**data, "x": standardized(data["x"], split.train)},
         split,
         batch_size=16,
         num_steps=120,
         eval_every=6,
-        target=Target("valid_loss", 0.02),
+        target=Target("valid_loss", 0.36),
         labels="y",
     )
 
@@ -60,6 +71,16 @@ def diabetes_linear(
 def diabetes_mlp(**_: Any) -> Problem:
     """442 patients with 10 measurements, disease progression; an MLP 10-64-64-1, standardized."""
     return _diabetes("mlp", MLP(1, (64, 64)), Target("valid_squared_error", 0.55))
+
+
+def _smoothed(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Cross-entropy, a tenth of each label spread over all classes; Szegedy et al. 2016, section 7.
+
+    The wines can be told apart without an error: with plain labels whatever makes the largest
+    logits would be best.
+    """
+    spread = -jax.nn.log_softmax(logits).mean(axis=1)
+    return 0.9 * losses.cross_entropy(logits, labels) + 0.1 * spread
 
 
 def _diabetes(
