@@ -10,7 +10,7 @@ epochs 1 and 2, of one seed, on a CPU; on a GPU ten seeds and also after all 100
 Command: python experiments/deepobs_fmnist.py
 with DLJAX_DATA set to the folder that has Fashion-MNIST.
 
-Expect, on two CPU cores in about ten minutes (11 TFLOP): all six accuracies within 3 published
+Expect, on two CPU cores in about ten minutes: all six accuracies within 3 published
 standard deviations.
 """
 
