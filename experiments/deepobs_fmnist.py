@@ -10,8 +10,8 @@ epochs 1 and 2, of one seed, on a CPU; on a GPU ten seeds and also after all 100
 Command: python experiments/deepobs_fmnist.py
 with DLJAX_DATA set to the folder that has Fashion-MNIST.
 
-Expect, in 16 minutes of CPU time, most of it on two cores at once: all six accuracies within one
-published standard deviation of the mean.
+Expect, in 16 minutes of CPU time over two cores: all six accuracies within one published standard
+deviation of the mean.
 """
 
 import jax
