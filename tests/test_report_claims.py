@@ -169,7 +169,7 @@ def test_the_method_says_what_was_done_and_leaves_out_what_is_not_known(digits):
         "every pair (21 tests)",
         "the method of Holm",
         "one standard deviation over seeds",
-        "in float32 with dljax 0.1.0",
+        "with dljax 0.1.0, jax 0.10.2, jaxlib 0.10.2 and Python 3.11.7 on cpu, at matrix precision",
         "declared before the first run, at 2026-01-02",
     ):
         assert part in text

@@ -41,16 +41,19 @@ def effects(comparison: Comparison) -> "Figure":
 
 def win_rates(comparison: Comparison) -> "Figure":
     """Draws how often the optimizer of a row ends better than that of a column, in percent."""
-    from matplotlib.colors import LinearSegmentedColormap
-
     summary = comparison.summary
     names = [entry["name"] for entry in summary["optimizers"]]
-    rates, found = _rates(summary["claims"], names)
+    return win_matrix(_title(summary, "row beats column, % of the seeds"), names, summary["claims"])
+
+
+def win_matrix(title: str, names: list[str], claims: list[Claim]) -> "Figure":
+    """Draws the wins of every claim as a matrix, in percent; bold where a difference is found."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    rates, found = _rates(claims, names)
     size = 0.56 * len(names)
     with styled():
-        figure = canvas(
-            _title(summary, "row beats column, % of the seeds"), [size + 1.2], [size + 0.9]
-        )
+        figure = canvas(title, [size + 1.2], [size + 0.9])
         (axes,) = figure.axes
         shades = LinearSegmentedColormap.from_list("wins", SHADES)
         axes.imshow(rates, cmap=shades, vmin=0, vmax=100, aspect="equal")
@@ -96,6 +99,7 @@ def _draw_effects(axes: "Axes", claims: list[Claim], summary: Summary) -> None:
         if claim["margin"]:
             margin = scale * claim["margin"]
             axes.barh(row, 2 * margin, 0.86, -margin, color="#EEEEEE", zorder=0)
+            seen += [-margin, margin]
         look = _look(claim["verdict"])
         far = 1e3 * (abs(mean) or 1.0)  # where an interval has no end
         ends = np.clip([low, high], -far, far)

@@ -35,8 +35,9 @@ def method(summary: Summary) -> str:
 
 def _problem(summary: Summary) -> Iterator[str]:
     problem, settings, entries = (summary[name] for name in ("problem", "settings", "optimizers"))
+    own = (None, "dljax")
     names = [
-        entry["name"] + (f" (as in {entry['dialect']})" if entry.get("dialect") else "")
+        entry["name"] + (f" (as in {entry['dialect']})" if entry.get("dialect") not in own else "")
         for entry in entries
     ]
     sizes = []
@@ -88,11 +89,12 @@ def _evaluation(summary: Summary) -> Iterator[str]:
     fresh = ", none of which had tuned" if settings.get("tuning_seeds") else ""
     yield f"Every optimizer was then run at the {len(seeds)} seeds {ranges(seeds)}{fresh}."
     if adaptive := settings.get("adaptive"):
-        yield f"They were added {adaptive['batch']} at a time, {adaptive['most']} at the most."
+        yield f"The seeds were added {adaptive['batch']} at a time, {adaptive['most']} at the most."
     if all(claim["paired"] for claim in claims) and summary.get("environment"):
         yield (
-            "At one seed all optimizers began at the same parameters and drew the same batches, so "
-            "that runs were paired by their seeds."
+            "At one seed all optimizers began at the same parameters and drew the same "
+            f"{'batches' if summary['problem']['num_rows'] else 'noise'}, so that runs were paired "
+            "by their seeds."
         )
     elif claims and not any(claim["paired"] for claim in claims):
         yield "The runs share no seeds and were not paired."
@@ -157,8 +159,8 @@ def _computation(summary: Summary) -> Iterator[str]:
         f"{environment['device']}" if count == 1 else f"{count} devices {environment['device']}"
     )
     yield (
-        f"All runs were computed {f'in {precision} ' if precision else ''}with {joined(versions)} "
-        f"and Python {environment['python']} on {device}."
+        f"All runs were computed with {joined([*versions, 'Python ' + environment['python']])} on "
+        f"{device}{f', at matrix precision {precision}' if precision else ''}."
     )
 
 
