@@ -18,6 +18,7 @@ import tyro
 
 from dljax import lifelines
 from dljax.addresses import first_line, from_file, is_address
+from dljax.analyze_command import Analyze, run_analyze
 from dljax.audit_command import Audit, run_audit
 from dljax.bench_command import Bench, run_bench
 from dljax.compare_command import Compare, run_compare
@@ -167,6 +168,7 @@ COMMANDS = {
     Reproduce: ("reproduce", run_reproduce),
     Verify: ("verify", run_verify),
     Audit: ("audit", run_audit),
+    Analyze: ("analyze", run_analyze),
     List: ("list", _list),
     Check: ("check", _check),
     Bench: ("bench", run_bench),

@@ -1,11 +1,15 @@
 """Results of others: read, joined, chosen, compared; each number against scipy or the raw table."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 from comparisons import digits
 
+from dljax import cli
+from dljax.comparison import report, suite_report
 from dljax.comparison.analysis import analyze
 from dljax.comparison.claims import Question, claims
 from dljax.comparison.published import measure_columns
@@ -219,3 +223,43 @@ def test_a_table_that_cannot_be_read_is_one_line(change, error, message, tmp_pat
     with pytest.raises(error, match=message) as raised:
         analyzed(tmp_path, change(tidy()))
     assert "\n" not in str(raised.value)
+
+
+@pytest.fixture
+def unwritten(monkeypatch):
+    """Keeps the folders that would be written."""
+    folders = []
+    for place in (report, suite_report):
+        monkeypatch.setattr(place, "write", lambda _, folder, *__: folders.append(folder))
+    return folders
+
+
+def test_the_command_line_tells_every_problem_and_all_of_them(tmp_path, capsys, unwritten):
+    pd.concat(tidy(seed).assign(problem=f"p/{seed}") for seed in range(2)).to_csv(
+        tmp_path / "results.csv", index=False
+    )
+    cli.main(["analyze", str(tmp_path / "results.csv"), "--out", str(tmp_path / "out")])
+    out = " ".join(capsys.readouterr().out.split())
+    for text in ("p/0: 2 optimizers", "p/1: 2 optimizers", "2 optimizers on 2 problems"):
+        assert text in out
+    assert [str(f.relative_to(tmp_path)) for f in unwritten] == ["out/p-0", "out/p-1", "out"]
+    cli.main(["analyze", str(tmp_path / "results.csv"), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["problems"]) == ["p/0", "p/1"]
+    assert told["across"]["evidence"] == "exploratory"
+
+
+def test_mistakes_on_the_command_line_are_one_line(tmp_path, capsys, unwritten):
+    tidy().to_csv(tmp_path / "x.csv", index=False)
+    for words in (
+        [],
+        [str(tmp_path / "none")],
+        [str(tmp_path / "x.csv"), "--metric", "f1"],
+        [str(tmp_path / "x.csv"), "--goal", "up"],
+        [str(tmp_path / "x.csv"), "--baseline", "lion"],
+        [str(tmp_path / "x.csv"), "--margin", "0"],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["analyze", *words])
+        assert stop.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1

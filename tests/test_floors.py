@@ -29,6 +29,7 @@ FLOORS = {
     "replaying": (3, "populations"),
     "archive": (4, "both"),
     "folder_commands": (4, "both"),
+    "analyze_command": (4, "both"),
     "audit_command": (4, "both"),
     "bench_command": (4, "both"),
     "compare_command": (4, "both"),

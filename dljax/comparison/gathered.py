@@ -69,8 +69,10 @@ def gather(paths: list[Path], metric: str | None) -> Gathered:
         units |= {f"{time}s" for time in published.times}
         targets |= _targets(published)
         for found in audit(published):
-            told = f"audit, {found.check} ({found.where}): {found.evidence}"
-            findings.setdefault(found.where.split(", ")[0], []).append(told)
+            problem, *who = found.where.split(", ")
+            of = f" ({', '.join(who)})" if who else ""
+            told = f"audit, {found.check}{of}: {found.evidence}"
+            findings.setdefault(problem, []).append(told)
     for told in fingerprints.values():
         check_comparable(told)
     curves = _checked(pd.concat(frames, ignore_index=True))

@@ -7,7 +7,7 @@ from dljax.comparison import claim_lines, wording
 from dljax.comparison.captions import family
 from dljax.comparison.wording import MINUS, Column, Summary
 
-_HEAD = "% needs \\usepackage{booktabs}, and \\usepackage{graphicx} for \\resizebox\n"
+HEAD = "% needs \\usepackage{booktabs}, and \\usepackage{graphicx} for \\resizebox\n"
 _ESCAPES: Mapping[str, str] = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -32,7 +32,7 @@ _ESCAPES: Mapping[str, str] = {
 
 def latex(summary: Summary) -> str:
     """Returns a file with the table of results and, where there are claims, a table of them."""
-    told = _HEAD + _results(summary)
+    told = HEAD + _results(summary)
     return told + ("\n" + _claims(summary) if summary.get("claims") else "")
 
 

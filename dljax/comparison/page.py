@@ -55,11 +55,11 @@ def page(summary: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         paragraph(wording.subject(summary) + ".", "lead"),
         paragraph(f"These results are {wording.evidence(summary)}."),
         table(wording.columns(summary)),
-        _list(captions.notes(summary)),
+        bullets(captions.notes(summary)),
     ]
     if summary.get("claims"):
         body += ["<h2>Claims</h2>", table(claim_lines.all_columns(summary), "claims")]
-        body.append(_list(captions.family(summary)))
+        body.append(bullets(captions.family(summary)))
     body += [figure(*captions.PICTURES[name], picture) for name, picture in pictures.items()]
     body += ["<h2>Method</h2>", paragraph(method(summary))]
     body += ["<h2>How to read this</h2>", *(paragraph(text) for text in captions.reading(summary))]
@@ -117,7 +117,7 @@ def paragraph(text: str, kind: str = "text") -> str:
     return f'<p class="{kind}">{escape(text)}</p>'
 
 
-def _list(texts: list[str]) -> str:
+def bullets(texts: list[str]) -> str:
     """Returns texts as a list."""
     items = "\n".join(f"<li>{escape(text)}</li>" for text in texts)
     return f'<ul class="small">\n{items}\n</ul>'

@@ -1,0 +1,250 @@
+"""Comparisons over several problems: laws of scores, ranks, times and claims, and of the report."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from rich.console import Console
+
+from dljax.comparison import suite, suite_report
+from dljax.comparison.across import SuiteComparison, across
+from dljax.comparison.claims import Question, claims
+from dljax.comparison.over_problems import claims_over, groups
+from dljax.comparison.statistics import Comparison, summarize_optimizer
+from dljax.comparison.suite import compare_suite
+
+STEPS = np.array([0, 25, 50, 75, 100])
+FROZEN = {f"p{i}": {"steps": 25.0, "of": "sgd", "protocol": "dljax-1"} for i in range(10)}
+
+
+def made(name, finals, *, start=2.0, target=1.0, evidence="confirmatory", baseline=None, scale=1.0):
+    """A made-up comparison: every run goes from `start` half of the way, and then to its final."""
+    frames = []
+    for optimizer, ends in finals.items():
+        for seed, end in enumerate(ends):
+            path = start + (end - start) * np.array([0, 0.5, 1, 1, 1])
+            loss, lost = scale * path, -1 if np.isfinite(end) else 25
+            told = {"argument": "", "value": np.nan, "point": 0, "stage": "evaluation"}
+            told |= {"step": STEPS, "cost": STEPS, "valid_loss": loss, "test_loss": loss}
+            frames.append(
+                pd.DataFrame({"optimizer": optimizer, "seed": seed, **told, "diverged_at": lost})
+            )
+    results = pd.concat(frames, ignore_index=True)
+    problem = {"name": name, "metric": "loss", "goal": "min", "num_rows": None}
+    wanted = target and {"metric": "valid_loss", "value": scale * target, "goal": "min"}
+    problem |= {"num_parameters": 2, "target": wanted}
+    own = dict(list(results.groupby("optimizer", sort=False)))
+    question = Question(baseline)
+    ends = {n: np.where(np.isfinite(x), x, np.nan) for n, x in finals.items()}
+    summary = {
+        "evidence": evidence, "because": [] if evidence == "confirmatory" else ["edge"],
+        "problem": problem, "question": question._asdict(), "environment": None, "seconds": {},
+        "settings": {"num_steps": 100, "evaluation_seeds": [0], "tuning_seeds": []},
+        "optimizers": [summarize_optimizer(rows, 0, problem) for rows in own.values()],
+        "claims": claims(ends, "min", question),
+    }  # fmt: skip
+    return Comparison(summary, results)
+
+
+def suite_of(num_problems=6, num_seeds=5, shift=0.3, **how):
+    """Comparisons in which adam ends below sgd by `shift`, and momentum like sgd."""
+    draw = np.random.default_rng(0)
+    found = {}
+    for i in range(num_problems):
+        ends = {n: 1.0 + 0.02 * draw.normal(size=num_seeds) for n in ("sgd", "momentum", "adam")}
+        ends["adam"] -= shift
+        found[f"p{i}"] = made(f"p{i}", ends, **how)
+    return found
+
+
+def without(comparisons, name):
+    kept = {}
+    for problem, one in comparisons.items():
+        entries = [e for e in one.summary["optimizers"] if e["name"] != name]
+        rows = one.results[one.results.optimizer != name]
+        kept[problem] = Comparison({**one.summary, "optimizers": entries}, rows)
+    return kept
+
+
+def test_one_optimizer_more_changes_no_other_score_time_or_p():
+    three = suite_of()
+    more, fewer = (
+        across(found, FROZEN, num_draws=50) for found in (three, without(three, "momentum"))
+    )
+    for place, name in enumerate(fewer["optimizers"]):
+        other = more["optimizers"].index(name)
+        assert fewer["times"]["mean_share"][place] == more["times"]["mean_share"][other]
+        assert fewer["scores"]["iqm"][place]["mean"] == more["scores"]["iqm"][other]["mean"]
+    (claim,) = fewer["claims"]
+    assert claim["p"] == more["claims"][1]["p"]
+    assert (more["claims"][1]["a"], more["claims"][1]["b"]) == ("sgd", "adam")
+
+
+def test_identical_arms_tie_in_everything():
+    draw = np.random.default_rng(0)
+    ends = [1 + 0.1 * draw.normal(size=5) for _ in range(6)]
+    found = {f"p{i}": made(f"p{i}", {"a": x, "b": x}) for i, x in enumerate(ends)}
+    told = across(found, FROZEN, num_draws=50)
+    (claim,) = told["claims"]
+    assert (claim["p"], claim["verdict"]) == (1.0, "unresolved")
+    assert claim["wins"] == {"mean": 0.5, "low": 0.5, "high": 0.5}
+    assert told["friedman"]["mean_ranks"] == [1.5, 1.5]
+    assert told["scores"]["differences"][0] == {"a": "a", "b": "b", "mean": 0, "low": 0, "high": 0}
+    assert told["groups"] == [["a", "b"]]
+
+
+def test_a_planted_difference_is_found_and_no_other():
+    told = across(suite_of(num_problems=8), FROZEN, num_draws=50)
+    verdicts = {(c["a"], c["b"]): c["verdict"] for c in told["claims"]}
+    assert verdicts == {
+        ("sgd", "momentum"): "unresolved", ("sgd", "adam"): "worse", ("momentum", "adam"): "worse"
+    }  # fmt: skip
+    assert told["groups"] == [["sgd", "momentum"]] or told["groups"] == [["momentum", "sgd"]]
+    medians = np.array(told["table"])
+    theirs = scipy.stats.wilcoxon(medians[:, 0], medians[:, 2], method="exact")
+    assert told["claims"][1]["p"] == pytest.approx(theirs.pvalue)
+    assert told["evidence"] == "confirmatory"
+
+
+@pytest.mark.parametrize("num_studies", [200, pytest.param(1000, marks=pytest.mark.slow)])
+def test_three_names_of_one_optimizer_are_claimed_different_in_one_of_twenty_at_most(num_studies):
+    draw = np.random.default_rng(num_studies)
+    names, question, claimed = ["a", "b", "c"], Question(), []
+    for _ in range(num_studies):
+        shared = 3 * draw.standard_normal((8, 10))
+        costs = shared + draw.standard_normal((3, 8, 10))
+        found = claims_over(costs, names, question, num_draws=2)
+        claimed.append(any(one["verdict"] != "unresolved" for one in found))
+    # what a share of 0.05 stays below in 999 of 1,000 repetitions
+    most = scipy.stats.binom(num_studies, 0.05).ppf(0.999) / num_studies
+    assert np.mean(claimed) <= most
+
+
+def test_a_score_is_the_share_of_the_way_to_the_target_whatever_the_units():
+    ends = {"a": np.array([2.0, 1.5, 1.0, 0.0]), "b": np.array([1.0, np.nan, 1.0, 1.0])}
+    for scale in (1.0, 1000.0):
+        found = {f"p{i}": made(f"p{i}", ends, scale=scale) for i in range(2)}
+        told = across(found, FROZEN, num_draws=20)
+        # of 0, 0.5, 1 and the 1.2 where a score is cut: the middle half; a diverged run has 0
+        assert told["scores"]["iqm"][0]["mean"] == pytest.approx(0.75)
+        assert told["scores"]["optimality_gap"][1]["mean"] == pytest.approx(0.25)
+        np.testing.assert_allclose(told["table"], [[-0.75, -1.0]] * 2)
+
+
+def test_a_problem_without_target_or_frozen_time_is_left_out_and_that_is_said():
+    ends = {name: [1.0, 2.0] for name in ("sgd", "momentum", "adam")}
+    found = {**suite_of(2), "free": made("free", ends, target=None)}
+    other = {"metric": "valid_loss", "value": 7.0}
+    frozen = {"p0": FROZEN["p0"], "p1": {**FROZEN["p1"], "target": other}}
+    told = across(found, frozen, num_draws=20)
+    assert told["left_out"]["scores"] == {"free": "it has no target"}
+    assert told["left_out"]["times"] == {
+        "p1": "its reference time is of another target",
+        "free": "it has no target",
+    }
+    assert told["scores"]["problems"] == ["p0", "p1"]
+    assert told["times"]["problems"] == ["p0"]
+    assert told["num_seeds"] == 2
+    assert len(told["table"]) == 3
+    assert across(suite_of(2), {}, num_draws=20)["times"] is None
+
+
+def test_the_time_profile_is_that_of_the_medians_over_the_frozen_times():
+    finals = {"a": [0.0] * 3, "b": [1.0] * 3, "c": [1.5] * 3}  # meet 1.0 at 25, at 50, never
+    found = {f"p{i}": made(f"p{i}", finals) for i in range(2)}
+    told = across(found, FROZEN, num_draws=20)
+    # (4 - ratio) / 3 of the ratios 1, 2 and none
+    np.testing.assert_allclose(told["times"]["mean_share"], [1, 2 / 3, 0])
+    steps = [row["median"]["mean"] for row in told["to_target"][:3]]
+    assert steps == [25, 50, None]
+    assert [row["expected_running_time"] for row in told["to_target"][:3]] == [25, 50, None]
+
+
+def test_evidence_is_confirmatory_only_if_that_of_every_problem_is():
+    found = suite_of(2) | {"last": suite_of(1, evidence="exploratory")["p0"]}
+    told = across(found, FROZEN, num_draws=20)
+    assert (told["evidence"], told["because"]) == ("exploratory", ["on last: edge"])
+
+
+def test_only_optimizers_on_every_problem_take_part_and_a_baseline_makes_the_family_smaller():
+    found = suite_of(2, baseline="sgd")
+    found["p1"] = without(found, "momentum")["p1"]
+    told = across(found, FROZEN, num_draws=20)
+    assert told["optimizers"] == ["sgd", "adam"]
+    assert told["left_out"]["optimizers"] == ["momentum"]
+    assert told["family"]["what"] == "every optimizer against sgd"
+    assert "too few problems: with 2" in told["note"]
+    with pytest.raises(ValueError, match="2 problems or more, got 1"):
+        across({"p0": found["p0"]})
+    with pytest.raises(ValueError, match="2 optimizers or more"):
+        across({"p0": found["p0"], "p1": made("p1", {"other": [1, 2]})})
+
+
+def test_groups_are_the_longest_stretches_in_which_no_pair_differs():
+    names, ranks = ["a", "b", "c", "d"], np.array([1.0, 2.0, 3.0, 4.0])
+    pairs = [("a", "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("b", "d"), ("c", "d")]
+    told = {("a", "d"): "better", ("a", "c"): "better"}
+    found = [{"a": a, "b": b, "verdict": told.get((a, b), "unresolved")} for a, b in pairs]
+    assert groups(ranks, names, found) == [["a", "b"], ["b", "c", "d"]]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder, found = tmp_path_factory.mktemp("suite"), suite_of(3)
+    told = SuiteComparison(across(found, FROZEN, num_draws=20), found)
+    with pytest.MonkeyPatch.context() as patch:  # one kind of file takes a third of the time
+        draw = suite_report.picture
+        quick = lambda figure, kind: draw(figure, kind) if kind == "svg" else b""  # noqa: E731
+        patch.setattr(suite_report, "picture", quick)
+        return folder, told, suite_report.write(told, folder)
+
+
+def test_the_report_stands_alone_and_links_to_the_page_of_every_problem(written):
+    folder, told, names = written
+    assert {"report.html", "suite.md", "suite.csv", "suite.json", "suite.tex"} < set(names)
+    for name in ("iqm", "score_profile", "ranks", "win_rates", "time_profile"):
+        assert {f"{name}.png", f"{name}.svg", f"{name}.pdf"} < set(names)
+    html = (folder / "report.html").read_text()
+    assert re.findall(r'href="([^"]*)"', html) == [f"p{i}/report.html" for i in range(3)]
+    assert not re.search(r'src="(?!data:)', html)
+    assert json.loads((folder / "suite.json").read_text()) == told.summary
+    rows = pd.read_csv(folder / "suite.csv")
+    assert len(rows.drop_duplicates(["problem", "optimizer"])) == len(rows) == 9
+    assert (folder / "suite.tex").read_text().count(r"\begin{tabular}") == 4
+
+
+def test_the_table_fits_80_columns_and_states_the_family(written, capsys):
+    _, told, _ = written
+    Console(width=80).print(suite_report.table(told.summary))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    text = " ".join(out.split())
+    assert "every pair over 3 problems, 3 tests" in text
+    assert "Too few problems: with 3" in text
+
+
+def test_a_suite_is_run_problem_by_problem_each_in_its_folder(tmp_path, monkeypatch):
+    found, asked = suite_of(2), []
+
+    def compare(problem, optimizers, **how):
+        asked.append((problem, optimizers, how))
+        return found[f"p{len(asked) - 1}"]
+
+    monkeypatch.setattr(suite, "compare", compare)
+    monkeypatch.setattr(suite_report, "write", lambda *_: None)
+    sources = {"beale": {"problem": "beale"}}
+    told = compare_suite(
+        ["quadratic", "beale"], ["sgd"], out=tmp_path, sources=sources, reference={}, seeds=5
+    )
+    assert list(told.comparisons) == ["quadratic", "beale"]
+    assert asked == [
+        ("quadratic", ["sgd"], {"out": tmp_path / "quadratic", "source": None, "seeds": 5}),
+        ("beale", ["sgd"], {"out": tmp_path / "beale", "source": sources["beale"], "seeds": 5}),
+    ]
+    with pytest.raises(ValueError, match="names of their own, got 'beale' twice"):
+        compare_suite(["beale", "beale"])
+    with pytest.raises(ValueError, match="2 problems or more, got 1"):
+        compare_suite(["beale"])
