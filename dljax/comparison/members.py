@@ -15,10 +15,12 @@ from dljax.comparison.search import Points
 from dljax.comparison.space import as_axis
 from dljax.keys import stream
 from dljax.named import Study
+from dljax.optimizers.states import Operations
 from dljax.programs import member_cost
 from dljax.training import advance, history_row, run
 from dljax.types import Member
 
+COSTS = ("cost", *Operations._fields)
 MEASURES = ("train_", "valid_", "test_", "curvature_", "stability_")  # beginnings of columns
 LONG = 1e12  # floating-point operations of a run from which on its state is kept on the way
 
@@ -113,7 +115,7 @@ def tidy(
             "stage": stage,
             "seed": frame["seed"].astype(np.int64),
             "step": frame["step"],
-            "cost": frame["cost"],
+            **{name: frame[name] for name in COSTS},
             **{column: frame[column] for column in measures},
             "diverged_at": frame["diverged_at"],
         }

@@ -168,7 +168,7 @@ def _continued(points: Points, best: Mapping[str, float]) -> Points:
     axes = {name: sorted({point[name] for point in points}) for name in best}
     new = {}
     for name, values in axes.items():
-        if len(values) > 1 and best[name] in (values[0], values[-1]):
+        if len(values) > 2 and best[name] in (values[0], values[-1]):
             new[name] = _beyond(values, best[name] == values[-1])
     found: Points = []
     for name, values in new.items():  # of an earlier argument the new values are there by now

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SEED = "seed"  # the axis that is averaged over
 MOST_ROWS, MOST_LINES, MOST_PANELS = 500, 14, 4
-COUNTERS = ("step", "cost", "diverged_at", "stopped_at", "best_step")  # that are no measures
+COUNTERS = ("step", "cost", "solve_flops", "diverged_at", "stopped_at", "best_step")  # no measures
 
 
 class Measure(NamedTuple):

@@ -14,6 +14,9 @@ from dljax.comparison.statistics.runs import (
     steps_to_target,
 )
 
+# of a step, beside what they cost together in gradients
+OPERATIONS = ("losses", "gradients", "backwards", "products", "solves", "solve_flops")
+
 
 class Comparison(NamedTuple):
     """What `compare` returns: the summary of every optimizer, and the curves of every run."""
@@ -34,8 +37,9 @@ def summarize_optimizer(
 
     Returns:
       Name, tuned arguments and their chosen values, the edge they lie on, test metrics at the
-      last step over the evaluation seeds, what a step costs in gradients, steps to the target and
-      their cost, diverged runs and the tuning medians of every point; what is undefined is None.
+      last step over the evaluation seeds, what a step costs in gradients and of which operations,
+      steps to the target and their cost, diverged runs and the tuning medians of every point; what is
+      undefined is None.
     """
     metric = f"valid_{problem['metric']}"
     arguments, values = grid(rows)
@@ -49,7 +53,8 @@ def summarize_optimizer(
         "value": values[point],
         "edge": _edge_of(values[point], list(values.values())),
         "test": _test_metrics(runs),
-        "gradients_per_step": _gradients_per_step(runs),
+        "gradients_per_step": _per_step(runs, "cost"),
+        "operations_per_step": {name: _per_step(runs, name) for name in OPERATIONS if name in runs},
         "steps_to_target": _target_summary(runs, problem),
         "diverged": np.sum(~np.isfinite(final)),
         "num_runs": final.size,
@@ -123,12 +128,12 @@ def _test_metrics(runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _gradients_per_step(runs: pd.DataFrame) -> float:
-    """Returns the mean cost of a step in gradient equivalents, over the runs that went through."""
+def _per_step(runs: pd.DataFrame, name: str) -> float:
+    """Returns the mean of what a step takes, over the runs that went through."""
     last = runs[runs["step"] == runs["step"].max()]
     through = last["diverged_at"] < 0
     last = last[through] if through.any() else last
-    return float(np.round((last["cost"] / last["step"]).mean(), 4))
+    return float(np.round((last[name] / last["step"]).mean(), 4))
 
 
 def _target_summary(runs: pd.DataFrame, problem: Mapping[str, Any]) -> dict[str, Any] | None:
