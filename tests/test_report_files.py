@@ -125,6 +125,14 @@ def test_a_number_that_json_cannot_hold_is_written_as_null(digits, tmp_path):
     assert written["seconds"] == {"compile": None, "run": 1.0, "total": 2.0}
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_without_claims_there_is_no_file_of_them(digits, tmp_path):
+    names = report.write(comparisons.older(digits), tmp_path)
+    of_claims = [name for name in FILES if name.split(".")[0] in ("claims", "effects", "win_rates")]
+    assert names == [name for name in FILES if name not in of_claims]
+    assert "claims.csv" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_trying_a_folder_leaves_nothing_behind(tmp_path):
     files.check_writable(tmp_path / "a" / "b")
     files.check_writable(tmp_path)

@@ -65,8 +65,14 @@ def page(summary: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     body += ["<h2>How to read this</h2>", *(paragraph(text) for text in captions.reading(summary))]
     for heading, values in wording.tables(summary).items():
         body += [f"<h2>{heading}</h2>", definitions(values)]
-    files = "results.csv, claims.csv and summary.json, and all of it as report.md and table.tex"
-    body.append(paragraph(f"The numbers behind this page: {files} beside it.", "small"))
+    files = "results.csv, claims.csv" if summary.get("claims") else "results.csv"
+    body.append(
+        paragraph(
+            f"The numbers behind this page: {files} and summary.json beside it; the same as text: "
+            "report.md, and as tables for a paper: table.tex.",
+            "small",
+        )
+    )
     return document(wording.title(summary), body)
 
 

@@ -150,9 +150,8 @@ def _produce(comparison: Comparison, folder: Path) -> None:
     comparison.results.to_csv(folder / "results.csv", index=False, lineterminator="\n")
     text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
-    pd.DataFrame(claim_lines.rows(summary)).to_csv(
-        folder / "claims.csv", index=False, lineterminator="\n"
-    )
+    if rows := claim_lines.rows(summary):
+        pd.DataFrame(rows).to_csv(folder / "claims.csv", index=False, lineterminator="\n")
     vectors = {}
     for name, draw in drawn(comparison).items():
         figure = draw(comparison)
