@@ -200,7 +200,13 @@ def test_the_summary_of_an_optimizer_is_that_of_its_runs():
         "diverged": [0, 1, 2],
     }
     reached = {"median": 20.0, "median_cost": 50.0, "hits": 2, "num_runs": 3}
-    assert entry["steps_to_target"] == reached
+    found = entry["steps_to_target"]
+    assert {name: found[name] for name in reached} == reached
+    assert found["restricted_mean"]["estimate"] == 20.0  # two hits at the last step
+    assert found["expected_running_time"] == 3 * 20 / 2
+    # medians 0.6, 0.2 and diverged at rates 0.1, 1, 10, which count as the initial 1 at most
+    assert entry["sensitivity"]["rate_sensitivity"] == pytest.approx((0.4 + 0.6) / 2 - 0.2)
+    assert (entry["sensitivity"]["stable"], entry["sensitivity"]["diverges_from"]) == (0.1, 1.0)
     assert entry["gradients_per_step"] == 2.5
     assert (entry["argument"], entry["value"], entry["edge"]) == (["learning_rate"], [1.0], "")
     assert (entry["diverged"], entry["num_runs"]) == (0, 3)
@@ -216,7 +222,7 @@ def test_the_summary_of_a_diverged_optimizer_has_no_mean_and_says_so():
     entry = summarize_optimizer(pd.concat([tuning, runs], ignore_index=True), 0, PROBLEM)
     assert entry["test"]["loss"] == {"mean": None, "low": None, "high": None, "num_runs": 3}
     missed = {"median": None, "median_cost": None, "hits": 1, "num_runs": 3}
-    assert entry["steps_to_target"] == missed
+    assert {name: entry["steps_to_target"][name] for name in missed} == missed
     assert (entry["diverged"], entry["edge"]) == (2, "low")
 
 

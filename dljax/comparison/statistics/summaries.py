@@ -13,6 +13,13 @@ from dljax.comparison.statistics.runs import (
     mean_interval,
     steps_to_target,
 )
+from dljax.comparison.statistics.survival import (
+    expected_running_time,
+    hit_rate,
+    median_step,
+    restricted_mean,
+)
+from dljax.comparison.statistics.tuning import curvature_summary, tuning_summary
 
 # of a step, beside what they cost together in gradients
 OPERATIONS = ("losses", "gradients", "backwards", "products", "solves", "solve_flops")
@@ -38,8 +45,9 @@ def summarize_optimizer(
     Returns:
       Name, tuned arguments and their chosen values, the edge they lie on, test metrics at the
       last step over the evaluation seeds, what a step costs in gradients and of which operations,
-      steps to the target and their cost, diverged runs and the tuning medians of every point; what is
-      undefined is None.
+      steps to the target and their cost, diverged runs, how much the tuned value matters, the
+      curvature where it was measured, and the tuning medians of every point; what is undefined is
+      None.
     """
     metric = f"valid_{problem['metric']}"
     arguments, values = grid(rows)
@@ -58,6 +66,10 @@ def summarize_optimizer(
         "steps_to_target": _target_summary(runs, problem),
         "diverged": np.sum(~np.isfinite(final)),
         "num_runs": final.size,
+        "sensitivity": _sensitivity(rows, tuning, final, values, problem),
+        "curvature": curvature_summary(
+            runs, values[point][0] if arguments == ["learning_rate"] else None
+        ),
         "tuning": {
             "points": [values[index] for index in tuning.index],
             "metric": metric,
@@ -66,6 +78,15 @@ def summarize_optimizer(
         },
     }
     return jsonable(entry)
+
+
+def _sensitivity(rows, tuning, final, values, problem) -> dict[str, Any] | None:
+    sign = 1.0 if problem["goal"] == "min" else -1.0
+    start = rows.loc[rows["step"] == rows["step"].min(), f"valid_{problem['metric']}"]
+    sd = np.std(final, ddof=1) if np.isfinite(final).all() and final.size > 1 else np.nan
+    costs = costs_of(tuning, problem["goal"])
+    points = [values[index] for index in tuning.index]
+    return tuning_summary(points, costs, sign * float(start.mean()), float(sd))
 
 
 def grid(rows: pd.DataFrame) -> tuple[list[str], dict[int, list[float]]]:
@@ -152,9 +173,15 @@ def _target_summary(runs: pd.DataFrame, problem: Mapping[str, Any]) -> dict[str,
         costs.loc[seed, step] if hit else np.inf
         for seed, step, hit in zip(curves.index, first, hits, strict=True)
     ]
+    last = curves.columns.max()
+    mean = restricted_mean(first, last, last) if last > 0 else None
     return {
         "median": censored_median(first),
         "median_cost": censored_median(cost),
+        "median_interval": median_step(first, last)[1:],
+        "restricted_mean": mean and mean._asdict(),
+        "hit_rate": hit_rate(int(np.sum(hits)), first.size)._asdict(),
+        "expected_running_time": expected_running_time(first, last),
         "hits": np.sum(hits),
         "num_runs": first.size,
     }
