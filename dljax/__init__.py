@@ -3,6 +3,8 @@
 from dljax import augment, datasets, losses, modules, optimizers, problems, schedules
 from dljax.archive import load, replay
 from dljax.comparison import Comparison, compare
+from dljax.comparison.analysis import analyze
+from dljax.comparison.suite import compare_suite
 from dljax.datasets import check
 from dljax.errors import DataError
 from dljax.halving import successive_halving
@@ -42,12 +44,14 @@ __all__ = [
     "Throughput",
     "TrainState",
     "Trainer",
+    "analyze",
     "augment",
     "augmented",
     "bench",
     "bootstrap",
     "check",
     "compare",
+    "compare_suite",
     "configure",
     "datasets",
     "flat_lecun",

@@ -2,6 +2,8 @@
 
 import json
 import re
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,10 +12,11 @@ import scipy.stats
 from rich.console import Console
 
 from dljax.comparison import suite, suite_report
-from dljax.comparison.across import SuiteComparison, across
+from dljax.comparison.across import SuiteComparison, across, frozen_times
 from dljax.comparison.claims import Question, claims
-from dljax.comparison.over_problems import claims_over, groups
+from dljax.comparison.over_problems import claims_over, groups, middle_half
 from dljax.comparison.statistics import Comparison, summarize_optimizer
+from dljax.comparison.statistics.aggregates import interquartile_mean
 from dljax.comparison.suite import compare_suite
 
 STEPS = np.array([0, 25, 50, 75, 100])
@@ -42,7 +45,7 @@ def made(name, finals, *, start=2.0, target=1.0, evidence="confirmatory", baseli
     summary = {
         "evidence": evidence, "because": [] if evidence == "confirmatory" else ["edge"],
         "problem": problem, "question": question._asdict(), "environment": None, "seconds": {},
-        "settings": {"num_steps": 100, "evaluation_seeds": [0], "tuning_seeds": []},
+        "settings": {"num_steps": 100, "batch_size": 8, "evaluation_seeds": [0], "tuning_seeds": []},
         "optimizers": [summarize_optimizer(rows, 0, problem) for rows in own.values()],
         "claims": claims(ends, "min", question),
     }  # fmt: skip
@@ -163,6 +166,22 @@ def test_the_time_profile_is_that_of_the_medians_over_the_frozen_times():
     assert [row["expected_running_time"] for row in told["to_target"][:3]] == [25, 50, None]
 
 
+def test_a_frozen_time_is_the_median_of_the_fastest_plain_optimizer():
+    told = frozen_times()
+    assert all(one["steps"] > 0 and one["of"] for one in told.values())
+    finals = {"sgd": [1.0] * 3, "adam": [0.0] * 3, "mine": [-9.0] * 3}
+    found = made("p0", finals)
+    found.summary.update(protocol="dljax-1", fingerprint={"id": "0f"})
+    place = Path(__file__).parent.parent / "experiments" / "reference_times.py"
+    reference = runpy.run_path(str(place))["reference"](found)
+    assert (reference["steps"], reference["of"]) == (25, "adam")
+    two = {"p0": found, "p1": found}
+    shares = across(two, {"p0": reference}, num_draws=20)["times"]
+    np.testing.assert_allclose(shares["mean_share"], [2 / 3, 1, 1])
+    lost = across(two, {"p0": {**reference, "batch_size": 9}}, num_draws=20)["left_out"]["times"]
+    assert lost["p0"] == "its reference time is of another batch size"
+
+
 def test_evidence_is_confirmatory_only_if_that_of_every_problem_is():
     found = suite_of(2) | {"last": suite_of(1, evidence="exploratory")["p0"]}
     told = across(found, FROZEN, num_draws=20)
@@ -181,6 +200,24 @@ def test_only_optimizers_on_every_problem_take_part_and_a_baseline_makes_the_fam
         across({"p0": found["p0"]})
     with pytest.raises(ValueError, match="2 optimizers or more"):
         across({"p0": found["p0"], "p1": made("p1", {"other": [1, 2]})})
+
+
+def test_the_middle_half_is_the_interquartile_mean_and_that_of_runs_that_are_there_thrice():
+    x = np.random.default_rng(0).normal(size=(5, 3, 4))
+    np.testing.assert_allclose(middle_half(x), interquartile_mean(x), rtol=1e-12)
+    x = x[:, :, :3]  # 4 does not divide 9
+    np.testing.assert_allclose(middle_half(np.repeat(x, 3, axis=2)), middle_half(x), rtol=1e-12)
+
+
+def test_the_interval_of_an_iqm_holds_it_although_problems_lie_apart():
+    draw = np.random.default_rng(0)
+    ends = {name: 0.01 * draw.normal(size=(3, 4)) for name in ("a", "b")}
+    found = {
+        f"p{i}": made(f"p{i}", {name: 1.1 + 0.1 * i + x[i] for name, x in ends.items()})
+        for i in range(3)
+    }
+    for x in across(found, FROZEN, num_draws=200)["scores"]["iqm"]:
+        assert x["low"] < x["mean"] < x["high"]
 
 
 def test_groups_are_the_longest_stretches_in_which_no_pair_differs():

@@ -15,7 +15,7 @@ import numpy as np
 
 from dljax.comparison.claims import Question, family, pairs_of
 from dljax.comparison.measured import HIGHEST, Measured, measured, to_target
-from dljax.comparison.over_problems import claims_over, groups, told_of
+from dljax.comparison.over_problems import claims_over, groups, middle_half, told_of
 from dljax.comparison.statistics import Comparison, jsonable
 from dljax.comparison.statistics.aggregates import aggregate, optimality_gap
 from dljax.comparison.statistics.families import friedman, mean_ranks
@@ -64,28 +64,16 @@ def across(
       ValueError: If there are fewer than two problems, or two optimizers in all of them.
     """
     reference = frozen_times() if reference is None else reference
-    first = next(iter(comparisons.values()), None)
     if len(comparisons) < 2:
         raise ValueError(f"there must be 2 problems or more, got {len(comparisons)}.")
-    names = [
-        entry["name"]
-        for entry in first.summary["optimizers"]
-        if all(entry["name"] in _names(one) for one in comparisons.values())
-    ]
-    if len(names) < 2:
-        raise ValueError(f"2 optimizers or more must be on every problem, got {names or 'none'}.")
+    names, lost = _shared(comparisons)
     found = {name: measured(one, names) for name, one in comparisons.items()}
-    question = _question(first, names)
+    question = _question(next(iter(comparisons.values())), names)
     least = min(one.num_seeds for one in found.values())
     found = {name: one.first(least) for name, one in found.items()}
-    costs = np.stack([one.costs for one in found.values()], axis=1)  # [A, P, S]
-    table = np.median(costs, axis=2).T
+    is_paired = all(_is_paired(one) for one in comparisons.values())
     scores, without_score = _scores(found, names, question, num_draws)
     times, without_time = _times(comparisons, names, reference)
-    is_paired = all(_is_paired(one) for one in comparisons.values())
-    tests = claims_over(costs, names, question, is_paired=is_paired, num_draws=num_draws)
-    lost = sorted({n for one in comparisons.values() for n in _names(one)} - set(names))
-    ranked = friedman(table)
     told = {
         "schema": 1,
         **_evidence(comparisons),
@@ -93,13 +81,7 @@ def across(
         "optimizers": names,
         "num_seeds": least,
         "question": question._asdict(),
-        "table": table,
-        "ranks": mean_ranks(table),
-        "friedman": ranked._asdict(),
-        "claims": tests,
-        "groups": groups(ranked.mean_ranks, names, tests),
-        "family": {**family(names, question), "num_problems": len(found)},
-        "note": _too_few(len(found), len(tests), question.alpha),
+        **_ranked(found, names, question, is_paired, num_draws),
         "scores": scores,
         "times": times,
         "to_target": to_target(comparisons, names),
@@ -113,6 +95,39 @@ def frozen_times() -> dict[str, dict[str, Any]]:
     return json.loads((files("dljax.comparison") / REFERENCE).read_text(encoding="utf-8"))
 
 
+def _shared(comparisons: Mapping[str, Comparison]) -> tuple[list[str], list[str]]:
+    """Returns the optimizers that every problem has, and the others."""
+    first, *others = (_names(one) for one in comparisons.values())
+    names = [name for name in first if all(name in other for other in others)]
+    if len(names) < 2:
+        found = ", ".join(names) or "none"
+        raise ValueError(f"2 optimizers or more must be on every problem, got {found}.")
+    return names, sorted({name for own in (first, *others) for name in own} - set(names))
+
+
+def _ranked(
+    found: Mapping[str, Measured],
+    names: list[str],
+    question: Question,
+    is_paired: bool,
+    num_draws: int,
+) -> dict[str, Any]:
+    """Returns what rests on the order of the optimizers on each problem."""
+    costs = np.stack([one.costs for one in found.values()], axis=1)  # [A, P, S]
+    table = np.median(costs, axis=2).T
+    ranked = friedman(table)
+    claims = claims_over(costs, names, question, is_paired=is_paired, num_draws=num_draws)
+    return {
+        "table": table,
+        "ranks": mean_ranks(table),
+        "friedman": ranked._asdict(),
+        "claims": claims,
+        "groups": groups(ranked.mean_ranks, names, claims),
+        "family": {**family(names, question), "num_problems": len(found)},
+        "note": _too_few(len(found), len(claims), question.alpha),
+    }
+
+
 def _scores(
     found: Mapping[str, Measured], names: list[str], question: Question, num_draws: int
 ) -> tuple[dict[str, Any] | None, dict[str, str]]:
@@ -123,7 +138,8 @@ def _scores(
         return None, lost
     scores = np.stack(list(kept.values()), axis=1)  # [A, P, S]
     how = {"level": 1 - question.alpha, "num_draws": num_draws}
-    iqm, gap = aggregate(scores, **how), aggregate(scores, statistic=optimality_gap, **how)
+    iqm = aggregate(scores, statistic=middle_half, **how)
+    gap = aggregate(scores, statistic=optimality_gap, **how)
     profile = score_profile(scores, THRESHOLDS, **how)
     pairs = [(names.index(a), names.index(b)) for a, b in pairs_of(names, question.baseline)]
     told = {
@@ -152,8 +168,8 @@ def _times(
             lost[name] = "it has no target"
         elif name not in reference:
             lost[name] = "no reference time is frozen"
-        elif (told := reference[name].get("target")) and not _same_target(told, target):
-            lost[name] = "its reference time is of another target"
+        elif other := _another(reference[name], one.summary):
+            lost[name] = f"its reference time is of another {other}"
         else:
             kept[name] = [_median(one, n) for n in names]
     if not kept:
@@ -179,8 +195,15 @@ def _median(comparison: Comparison, name: str) -> float:
     return np.inf if median is None else median
 
 
-def _same_target(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return one["metric"] == other["metric"] and bool(np.isclose(one["value"], other["value"]))
+def _another(frozen: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """Returns in what a frozen time is of another problem, "" if it is not."""
+    told, target = frozen.get("target"), summary["problem"]["target"]
+    if told and (
+        told["metric"] != target["metric"] or not np.isclose(told["value"], target["value"])
+    ):
+        return "target"
+    size = summary["settings"].get("batch_size")
+    return "batch size" if frozen.get("batch_size", size) != size else ""
 
 
 def _evidence(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:

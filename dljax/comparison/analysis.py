@@ -103,44 +103,66 @@ def _comparison(
     paired: bool,
 ) -> Comparison:
     """Returns the comparison on one problem."""
-    name, goal, known = told["name"], told["goal"], told["known"]
     names, (part, measured) = measures_of(rows), column.split("_", 1)
-    sources = sorted(set(rows["source"]))
+    source = ", ".join(sorted(set(rows["source"])))
     rows, because = at_shared_steps(rows, names, column)
-    chooser = f"valid_{measured}" if f"valid_{measured}" in names else column
-    arms = {n: chosen_of(own, chooser, goal) for n, own in rows.groupby("optimizer", sort=False)}
-    columns = {f"valid_{measured}": chooser, f"test_{measured}": column}
-    results = _results(arms, names, columns)
-    target = known.get("target") or _target(gathered.targets.get(name), column)
-    told = {part: known.get(part) for part in ("optimum", "num_rows", "num_parameters")}
-    problem = {"name": name, "metric": measured, "goal": goal, "target": target, **told}
-    own = dict(list(results.groupby("optimizer", sort=False)))
-    entries = [summarize_optimizer(own[n], arm.point, problem) for n, arm in arms.items()]
-    finals = {n: _finals(rows, f"test_{measured}") for n, rows in own.items()}
-    alike, why = _pairs(results, f"test_{measured}", paired)
     if part != "test":
         because.append(f"there are no test rows: test_{measured} is {column}")
-    because = [NOT_DECLARED, *because, *why, *_because(arms, entries, chooser)]
+    chooser = f"valid_{measured}" if f"valid_{measured}" in names else column
+    arms = {
+        name: chosen_of(own, chooser, told["goal"])
+        for name, own in rows.groupby("optimizer", sort=False)
+    }
+    results = _results(arms, names, {f"valid_{measured}": chooser, f"test_{measured}": column})
+    own = dict(list(results.groupby("optimizer", sort=False)))
+    problem = _problem(told, column, gathered)
+    entries = [summarize_optimizer(own[name], arm.point, problem) for name, arm in arms.items()]
+    for entry in entries:
+        entry["tuning"]["metric"] = chooser
+    finals = {name: _finals(rows, f"test_{measured}") for name, rows in own.items()}
+    alike, why = _pairs(results, f"test_{measured}", paired)
+    because += [*why, *_because(arms, entries, chooser)]
+    how = {"paired": alike, "optimum": problem["optimum"] if alike else None}
+    return Comparison(
+        {
+            **_known(told["name"], gathered),
+            "evidence": "exploratory",
+            "because": [NOT_DECLARED, *because, *gathered.findings.get(told["name"], [])],
+            "question": checked_question(question, finals)._asdict(),
+            "problem": problem,
+            "settings": _settings(results, arms, gathered.units),
+            "source": source,
+            "optimizers": entries,
+            "family": family(list(finals), question),
+            "claims": claims(finals, told["goal"], question, **how),
+        },
+        results,
+    )
+
+
+def _problem(told: Mapping[str, Any], column: str, gathered: Gathered) -> dict[str, Any]:
+    known, target = told["known"], gathered.targets.get(told["name"])
+    is_its = target is not None and target["metric"] == column
+    return {
+        "name": told["name"],
+        "metric": column.split("_", 1)[1],
+        "goal": told["goal"],
+        "target": known.get("target") or (target if is_its else None),
+        **{name: known.get(name) for name in ("optimum", "num_rows", "num_parameters")},
+    }
+
+
+def _known(name: str, gathered: Gathered) -> dict[str, Any]:
+    """Returns what is known of where the results are from."""
     is_own = name not in gathered.foreign
-    optimum = told["optimum"] if alike else None
-    summary = {
+    return {
         "schema": SCHEMA,
-        "evidence": "exploratory",
-        "because": because + gathered.findings.get(name, []),
         "protocol": None,
         "declaration": None,
         "fingerprint": gathered.known[name]["fingerprint"] if is_own else None,
-        "question": checked_question(question, finals)._asdict(),
-        "problem": problem,
-        "settings": _settings(results, arms, gathered.units),
         "environment": None,
         "seconds": {},
-        "source": ", ".join(sources),
-        "optimizers": entries,
-        "family": family(list(finals), question),
-        "claims": claims(finals, goal, question, paired=alike, optimum=optimum),
     }
-    return Comparison(summary, results)
 
 
 def _results(
@@ -157,11 +179,6 @@ def _results(
 
 def _finals(rows: pd.DataFrame, column: str) -> np.ndarray:
     return final_metric(rows[rows["stage"] == EVALUATION], column).to_numpy().ravel()
-
-
-def _target(target: Mapping[str, Any] | None, column: str) -> dict[str, Any] | None:
-    """Returns a target of others where it is one of the measure that is compared."""
-    return dict(target) if target and target["metric"] == column else None
 
 
 def _pairs(results: pd.DataFrame, column: str, asked: bool) -> tuple[bool, list[str]]:

@@ -104,12 +104,14 @@ def notes(summary: Summary) -> list[str]:
 
 
 def _tuned(summary: Summary) -> str:
-    problem, settings, entries = (summary[name] for name in ("problem", "settings", "optimizers"))
+    settings, entries = summary["settings"], summary["optimizers"]
     told = "Nothing was tuned; evaluated on the seeds "
     if any(entry["argument"] for entry in entries):
+        is_fresh = not set(settings["tuning_seeds"]) & set(settings["evaluation_seeds"])
         told = (
             f"Tuned on seeds {ranges(settings['tuning_seeds'])} by the median final "
-            f"{words('valid_' + problem['metric'])}; evaluated on the fresh seeds "
+            f"{words(entries[0]['tuning']['metric'])}; evaluated on the "
+            f"{'fresh ' if is_fresh else ''}seeds "
         )
     if any(entry["argument"] == ["learning_rate"] for entry in entries):
         told = f"Tuned value: of the learning rate, or as named. {told}"

@@ -54,17 +54,17 @@ def gather(paths: list[Path], metric: str | None) -> Gathered:
     """
     frames, known, targets, findings = [], {}, {}, {}
     foreign, fingerprints, units = set(), {}, set()
-    for path in paths:
+    for path, place in zip(paths, _places(paths), strict=True):
         if (path / DECLARATION).is_file():
             comparison = _of_folder(path)
             name = comparison.summary["problem"]["name"]
             known.setdefault(name, comparison.summary)
             fingerprints.setdefault(name, {})[str(path)] = comparison.summary["fingerprint"]
-            frames.append(_as_curves(comparison).assign(source=path.resolve().name))
+            frames.append(_as_curves(comparison).assign(source=place))
             units.add("steps")
             continue
         published = read(path, metric)
-        frames.append(published.curves.assign(source=path.name.split(".")[0]))
+        frames.append(published.curves.assign(source=place))
         foreign |= set(published.curves["problem"].astype(str))
         units |= {f"{time}s" for time in published.times}
         targets |= _targets(published)
@@ -82,6 +82,15 @@ def gather(paths: list[Path], metric: str | None) -> Gathered:
 def measures_of(rows: pd.DataFrame) -> list[str]:
     """Returns the measures of which there are numbers."""
     return [name for name in measures(rows) if name not in BESIDE and rows[name].notna().any()]
+
+
+def _places(paths: list[Path]) -> list[str]:
+    """Returns a short name for every path, the path itself where that is of two."""
+    names = [path.resolve().name.split(".csv")[0] for path in paths]
+    return [
+        str(path) if names.count(name) > 1 else name
+        for path, name in zip(paths, names, strict=True)
+    ]
 
 
 def _of_folder(path: Path) -> Comparison:

@@ -76,7 +76,7 @@ def _tuning(summary: Summary) -> Iterator[str]:
         yield f"While the best lay on its edge, the grid was widened for {joined(widened)}."
     seeds = settings["tuning_seeds"]
     plural = "s" if len(seeds) > 1 else ""
-    metric = words(f"valid_{summary['problem']['metric']}")
+    metric = words(entries[0]["tuning"]["metric"])
     yield (
         f"A trial was run at the {len(seeds)} tuning seed{plural} {ranges(seeds)}, and the trial "
         f"with the best median final {metric} was chosen, a diverged run counting as the worst."
@@ -86,7 +86,8 @@ def _tuning(summary: Summary) -> Iterator[str]:
 def _evaluation(summary: Summary) -> Iterator[str]:
     settings, claims = summary["settings"], summary.get("claims") or []
     seeds = settings["evaluation_seeds"]
-    fresh = ", none of which had tuned" if settings.get("tuning_seeds") else ""
+    tuned = settings.get("tuning_seeds")
+    fresh = ", none of which had tuned" if tuned and not set(tuned) & set(seeds) else ""
     yield f"Every optimizer was then run at the {len(seeds)} seeds {ranges(seeds)}{fresh}."
     if adaptive := settings.get("adaptive"):
         yield f"The seeds were added {adaptive['batch']} at a time, {adaptive['most']} at the most."
@@ -97,7 +98,7 @@ def _evaluation(summary: Summary) -> Iterator[str]:
             "by their seeds."
         )
     elif claims and not any(claim["paired"] for claim in claims):
-        yield "The runs share no seeds and were not paired."
+        yield "The runs were not paired by their seeds."
 
 
 def _tests(summary: Summary) -> Iterator[str]:

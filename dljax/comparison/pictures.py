@@ -219,7 +219,8 @@ def metric_axis(axes: "Axes", comparison: Comparison, metric: str, values: np.nd
     if metric.endswith("accuracy"):
         accuracy_axis(axes, values)
     elif goal_of(metric, comparison.summary["problem"]) == "min":
-        loss_axis(axes, values, results.loc[results["step"] == 0, metric].mean())
+        first = results.loc[results["step"] == results["step"].min(), metric]
+        loss_axis(axes, values, first[np.isfinite(first)].mean() if first.notna().any() else 1.0)
     elif (seen := values[np.isfinite(values)]).size:
         margin = 0.05 * np.ptp(seen) or 1.0
         axes.set_ylim(seen.min() - margin, seen.max() + margin)
