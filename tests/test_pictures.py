@@ -191,6 +191,14 @@ def test_an_effect_is_a_row_at_its_mean_and_a_diverged_pair_a_text(digits):
     assert sum("a run diverged" in text.get_text() for text in axes.texts) == 6
 
 
+def test_an_interval_around_nothing_is_drawn_to_its_ends(digits):
+    near = {"mean": -6e-9, "low": -0.0023, "high": 0.0023}
+    claim = {**digits.summary["claims"][0], "effect": near}
+    axes = effects(digits._replace(summary={**digits.summary, "claims": [claim]})).axes[0]
+    (line,) = lines_of(axes, "None")
+    np.testing.assert_allclose(line.get_xdata(), [-0.23, 0.23])
+
+
 def test_ratios_have_a_panel_of_their_own(rosenbrock):
     claims = list(rosenbrock.summary["claims"])
     claims[0] = {**claims[0], "scale": "log ratio"}

@@ -124,7 +124,10 @@ def unresolved_line(summary: Summary) -> str:
     """Returns the count of the claims that `shown` leaves out, "" if it leaves out none."""
     claims = list(summary.get("claims") or [])
     left = len(claims) - len(shown(claims))
-    return f"{left} of {len(claims)} pairs are unresolved; report.html has them." if left else ""
+    if not left:
+        return ""
+    hint = " Fewer questions (a baseline) or more seeds resolve more."
+    return f"{left} of {len(claims)} pairs are unresolved; report.html has them.{hint}"
 
 
 def rows(summary: Summary) -> list[dict[str, Any]]:

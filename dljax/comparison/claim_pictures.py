@@ -101,8 +101,8 @@ def _draw_effects(axes: "Axes", claims: list[Claim], summary: Summary) -> None:
             axes.barh(row, 2 * margin, 0.86, -margin, color="#EEEEEE", zorder=0)
             seen += [-margin, margin]
         look = _look(claim["verdict"])
-        far = 1e3 * (abs(mean) or 1.0)  # where an interval has no end
-        ends = np.clip([low, high], -far, far)
+        far = 1e3 * (abs(mean) or 1.0)
+        ends = np.where(np.isfinite([low, high]), [low, high], [-far, far])  # some have no end
         axes.plot(ends, [row, row], color=look["color"], linewidth=1.5)
         axes.plot(mean, row, linestyle="", markeredgewidth=1.5, **look)
         seen += [mean, low, high]
