@@ -45,7 +45,7 @@ def made(name, finals, *, start=2.0, target=1.0, evidence="confirmatory", baseli
     summary = {
         "evidence": evidence, "because": [] if evidence == "confirmatory" else ["edge"],
         "problem": problem, "question": question._asdict(), "environment": None, "seconds": {},
-        "settings": {"num_steps": 100, "batch_size": 8, "evaluation_seeds": [0], "tuning_seeds": []},
+        "settings": {"num_steps": 100, "batch_size": 8, "evaluation_seeds": [0]},
         "optimizers": [summarize_optimizer(rows, 0, problem) for rows in own.values()],
         "claims": claims(ends, "min", question),
     }  # fmt: skip
