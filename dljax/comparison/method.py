@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from dljax.comparison.claim_lines import identity_line
-from dljax.comparison.wording import Summary, percent, ranges, target, words
+from dljax.comparison.wording import Summary, percent, ranges, target, units, words
 
 SEARCHES = {
     "grid": "a grid",
@@ -49,7 +49,7 @@ def _problem(summary: Summary) -> Iterator[str]:
     size = f" ({'; '.join(sizes)})" if sizes else ""
     yield (
         f"We compared {joined(names)} on {problem['name']}{size} by the test "
-        f"{words(problem['metric'])} after {settings['num_steps']:,} steps, "
+        f"{words(problem['metric'])} after {settings['num_steps']:,} {units(summary)}, "
         f"where {'higher' if problem['goal'] == 'max' else 'lower'} is better."
     )
     if settings.get("batch_size") and problem["num_rows"] is not None:

@@ -15,14 +15,11 @@ from dljax.comparison.statistics import (
     mean_interval,
     select,
 )
-from dljax.comparison.wording import metrics, words
+from dljax.comparison.wording import metrics, units, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-_AXES = {"step": "step", "cost": "cost, gradients of a batch"}
 
 
 class Profile(NamedTuple):
@@ -49,6 +46,7 @@ def learning_curves(comparison: Comparison, against: str = "step") -> "Figure":
     summary = comparison.summary
     columns = [f"test_{name}" for name in metrics(summary)]
     num_runs = len(summary["settings"]["evaluation_seeds"])
+    names = {"step": units(summary).removesuffix("s"), "cost": "cost, gradients of a batch"}
     title = f"{summary['problem']['name']}: mean of {num_runs} runs and its 95 % interval"
     with styled():
         figure = canvas(title, [4.0 if len(columns) > 1 else 5.6] * len(columns), [3.4])
@@ -59,7 +57,7 @@ def learning_curves(comparison: Comparison, against: str = "step") -> "Figure":
             _draw_curves(axes, curves)
             means = np.concatenate([mean for _, (mean, _, _) in curves])
             metric_axis(axes, comparison, column, means)
-            axes.set(xlabel=_AXES[against], ylabel=axis_name(column))
+            axes.set(xlabel=names[against], ylabel=axis_name(column))
             if against == "cost":
                 axes.set_xscale("symlog", linthresh=summary["settings"]["eval_every"])
             axes.margins(x=0.02)

@@ -39,7 +39,7 @@ def columns(summary: Summary, most_metrics: int | None = None) -> list[Column]:
         table.append(Column(f"test\n{metric}{unit}", _means(metric, stats), "right"))
     if summary["problem"]["target"] is not None:
         cells = [_steps(entry["steps_to_target"], summary) for entry in entries]
-        table.append(Column("steps to\ntarget", cells, "right"))
+        table.append(Column(f"{units(summary)} to\ntarget", cells, "right"))
     if costs_differ(summary):
         cost = [f"{entry['gradients_per_step']:.3g}" for entry in entries]
         table.append(Column("gradients\na step", cost, "right"))
@@ -113,7 +113,12 @@ def subject(summary: Summary) -> str:
         parts.append(f"{sizes} rows")
     if problem["num_parameters"] is not None:
         parts.append(f"{problem['num_parameters']:,} parameters")
-    return "; ".join([*parts, f"{settings['num_steps']:,} steps"])
+    return "; ".join([*parts, f"{settings['num_steps']:,} {units(summary)}"])
+
+
+def units(summary: Summary) -> str:
+    """Returns what the steps count, which of results of others may be epochs."""
+    return summary["settings"].get("units", "steps")
 
 
 def machine(summary: Summary) -> str:
