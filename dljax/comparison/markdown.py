@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dljax.comparison import captions, claim_lines, wording
+from dljax.comparison import captions, claim_lines, details, wording
 from dljax.comparison.method import method
 from dljax.comparison.wording import Column, Summary
 
 
 def markdown(summary: Summary, pictures: Iterable[str]) -> str:
-    """Returns report.md: results, claims, pictures, method and settings.
+    """Returns report.md: results, claims, pictures, details, method and settings.
 
     Args:
       summary: `Comparison.summary`.
@@ -40,6 +40,10 @@ def _parts(summary: Summary, pictures: Iterable[str]) -> Iterator[str]:
         lead, caption = captions.PICTURES[name]
         yield f"![{escaped(lead)}]({name}.png)"
         yield f"**{escaped(lead)}** {escaped(caption)}"
+    for heading, (columns, told) in details.tables(summary).items():
+        yield f"## {heading}"
+        yield table(columns)
+        yield escaped(told)
     yield "## Method"
     yield escaped(method(summary))
     yield "## How to read this"

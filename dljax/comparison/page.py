@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from dljax.comparison import captions, claim_lines, wording
+from dljax.comparison import captions, claim_lines, details, wording
 from dljax.comparison.method import method
 
 _STYLE = """
@@ -61,6 +61,8 @@ def page(summary: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
         body += ["<h2>Claims</h2>", table(claim_lines.all_columns(summary), "claims")]
         body.append(bullets(captions.family(summary)))
     body += [figure(*captions.PICTURES[name], picture) for name, picture in pictures.items()]
+    for heading, (columns, told) in details.tables(summary).items():
+        body += [f"<h2>{heading}</h2>", table(columns), paragraph(told, "small")]
     body += ["<h2>Method</h2>", paragraph(method(summary))]
     body += ["<h2>How to read this</h2>", *(paragraph(text) for text in captions.reading(summary))]
     for heading, values in wording.tables(summary).items():
