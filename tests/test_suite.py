@@ -1,75 +1,17 @@
-"""Comparisons over several problems: laws of scores, ranks, times and claims, and of the report."""
+"""Comparisons over several problems: laws of scores, ranks, times and claims."""
 
-import json
-import re
 import runpy
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.stats
-from rich.console import Console
+from suites import FROZEN, made, suite_of, without
 
-from dljax.comparison import suite, suite_report
-from dljax.comparison.across import SuiteComparison, across, frozen_times
-from dljax.comparison.claims import Question, claims
+from dljax.comparison.across import across, frozen_times
+from dljax.comparison.claims import Question
 from dljax.comparison.over_problems import claims_over, groups, middle_half
-from dljax.comparison.statistics import Comparison, summarize_optimizer
 from dljax.comparison.statistics.aggregates import interquartile_mean
-from dljax.comparison.suite import compare_suite
-
-STEPS = np.array([0, 25, 50, 75, 100])
-FROZEN = {f"p{i}": {"steps": 25.0, "of": "sgd", "protocol": "dljax-1"} for i in range(10)}
-
-
-def made(name, finals, *, start=2.0, target=1.0, evidence="confirmatory", baseline=None, scale=1.0):
-    """A made-up comparison: every run goes from `start` half of the way, and then to its final."""
-    frames = []
-    for optimizer, ends in finals.items():
-        for seed, end in enumerate(ends):
-            path = start + (end - start) * np.array([0, 0.5, 1, 1, 1])
-            loss, lost = scale * path, -1 if np.isfinite(end) else 25
-            told = {"argument": "", "value": np.nan, "point": 0, "stage": "evaluation"}
-            told |= {"step": STEPS, "cost": STEPS, "valid_loss": loss, "test_loss": loss}
-            frames.append(
-                pd.DataFrame({"optimizer": optimizer, "seed": seed, **told, "diverged_at": lost})
-            )
-    results = pd.concat(frames, ignore_index=True)
-    problem = {"name": name, "metric": "loss", "goal": "min", "num_rows": None}
-    wanted = target and {"metric": "valid_loss", "value": scale * target, "goal": "min"}
-    problem |= {"num_parameters": 2, "target": wanted}
-    own = dict(list(results.groupby("optimizer", sort=False)))
-    question = Question(baseline)
-    ends = {n: np.where(np.isfinite(x), x, np.nan) for n, x in finals.items()}
-    summary = {
-        "evidence": evidence, "because": [] if evidence == "confirmatory" else ["edge"],
-        "problem": problem, "question": question._asdict(), "environment": None, "seconds": {},
-        "settings": {"num_steps": 100, "batch_size": 8, "evaluation_seeds": [0]},
-        "optimizers": [summarize_optimizer(rows, 0, problem) for rows in own.values()],
-        "claims": claims(ends, "min", question),
-    }  # fmt: skip
-    return Comparison(summary, results)
-
-
-def suite_of(num_problems=6, num_seeds=5, shift=0.3, **how):
-    """Comparisons in which adam ends below sgd by `shift`, and momentum like sgd."""
-    draw = np.random.default_rng(0)
-    found = {}
-    for i in range(num_problems):
-        ends = {n: 1.0 + 0.02 * draw.normal(size=num_seeds) for n in ("sgd", "momentum", "adam")}
-        ends["adam"] -= shift
-        found[f"p{i}"] = made(f"p{i}", ends, **how)
-    return found
-
-
-def without(comparisons, name):
-    kept = {}
-    for problem, one in comparisons.items():
-        entries = [e for e in one.summary["optimizers"] if e["name"] != name]
-        rows = one.results[one.results.optimizer != name]
-        kept[problem] = Comparison({**one.summary, "optimizers": entries}, rows)
-    return kept
 
 
 def test_one_optimizer_more_changes_no_other_score_time_or_p():
@@ -226,62 +168,3 @@ def test_groups_are_the_longest_stretches_in_which_no_pair_differs():
     told = {("a", "d"): "better", ("a", "c"): "better"}
     found = [{"a": a, "b": b, "verdict": told.get((a, b), "unresolved")} for a, b in pairs]
     assert groups(ranks, names, found) == [["a", "b"], ["b", "c", "d"]]
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    folder, found = tmp_path_factory.mktemp("suite"), suite_of(3)
-    told = SuiteComparison(across(found, FROZEN, num_draws=20), found)
-    with pytest.MonkeyPatch.context() as patch:  # one kind of file takes a third of the time
-        draw = suite_report.picture
-        quick = lambda figure, kind: draw(figure, kind) if kind == "svg" else b""  # noqa: E731
-        patch.setattr(suite_report, "picture", quick)
-        return folder, told, suite_report.write(told, folder)
-
-
-def test_the_report_stands_alone_and_links_to_the_page_of_every_problem(written):
-    folder, told, names = written
-    assert {"report.html", "suite.md", "suite.csv", "suite.json", "suite.tex"} < set(names)
-    for name in ("iqm", "score_profile", "ranks", "win_rates", "time_profile"):
-        assert {f"{name}.png", f"{name}.svg", f"{name}.pdf"} < set(names)
-    html = (folder / "report.html").read_text()
-    assert re.findall(r'href="([^"]*)"', html) == [f"p{i}/report.html" for i in range(3)]
-    assert not re.search(r'src="(?!data:)', html)
-    assert json.loads((folder / "suite.json").read_text()) == told.summary
-    rows = pd.read_csv(folder / "suite.csv")
-    assert len(rows.drop_duplicates(["problem", "optimizer"])) == len(rows) == 9
-    assert (folder / "suite.tex").read_text().count(r"\begin{tabular}") == 4
-
-
-def test_the_table_fits_80_columns_and_states_the_family(written, capsys):
-    _, told, _ = written
-    Console(width=80).print(suite_report.table(told.summary))
-    out = capsys.readouterr().out
-    assert max(map(len, out.splitlines())) <= 80
-    text = " ".join(out.split())
-    assert "every pair over 3 problems, 3 tests" in text
-    assert "Too few problems: with 3" in text
-
-
-def test_a_suite_is_run_problem_by_problem_each_in_its_folder(tmp_path, monkeypatch):
-    found, asked = suite_of(2), []
-
-    def compare(problem, optimizers, **how):
-        asked.append((problem, optimizers, how))
-        return found[f"p{len(asked) - 1}"]
-
-    monkeypatch.setattr(suite, "compare", compare)
-    monkeypatch.setattr(suite_report, "write", lambda *_: None)
-    sources = {"beale": {"problem": "beale"}}
-    told = compare_suite(
-        ["quadratic", "beale"], ["sgd"], out=tmp_path, sources=sources, reference={}, seeds=5
-    )
-    assert list(told.comparisons) == ["quadratic", "beale"]
-    assert asked == [
-        ("quadratic", ["sgd"], {"out": tmp_path / "quadratic", "source": None, "seeds": 5}),
-        ("beale", ["sgd"], {"out": tmp_path / "beale", "source": sources["beale"], "seeds": 5}),
-    ]
-    with pytest.raises(ValueError, match="names of their own, got 'beale' twice"):
-        compare_suite(["beale", "beale"])
-    with pytest.raises(ValueError, match="2 problems or more, got 1"):
-        compare_suite(["beale"])

@@ -134,8 +134,10 @@ def _scores(
     """Returns the normalised scores and what they say, and why problems have none."""
     lost = {name: one.why for name, one in found.items() if one.scores is None}
     kept = {name: one.scores for name, one in found.items() if one.scores is not None}
-    if not kept or next(iter(kept.values())).shape[1] < 2:
+    if not kept:
         return None, lost
+    if next(iter(kept.values())).shape[1] < 2:
+        return None, lost | dict.fromkeys(kept, "there is one seed")
     scores = np.stack(list(kept.values()), axis=1)  # [A, P, S]
     how = {"level": 1 - question.alpha, "num_draws": num_draws}
     iqm = aggregate(scores, statistic=middle_half, **how)

@@ -212,7 +212,8 @@ def _because(
         )
     if numbered := [name for name, arm in arms.items() if arm.numbered]:
         found.append(
-            f"settings of {', '.join(numbered)} share no seeds and were judged on as many runs"
+            f"settings of {', '.join(numbered)} share no seeds and were judged on as many runs "
+            "each, numbered 0, 1, … in results.csv"
         )
     tried = {name: len(arm.texts) for name, arm in arms.items()}
     if len(set(tried.values())) > 1:

@@ -9,6 +9,8 @@ from dljax.comparison.wording import columns as columns_of_one
 
 Summary = Mapping[str, Any]
 
+SOON = 0.05  # of the steps; a target that is met so soon by all is vacuous
+
 
 def title(summary: Summary) -> str:
     """Returns how many optimizers and problems there are."""
@@ -106,7 +108,8 @@ def notes(summary: Summary) -> list[str]:
     level = f"{100 * (1 - family['alpha']):g} %"
     tests = f"{family['size']} test{'s' if family['size'] != 1 else ''}"
     told = [
-        f"Of every problem the same {summary['num_seeds']} evaluation seeds of each optimizer.",
+        f"{summary['num_seeds']} evaluation seeds of each optimizer on every problem, the first "
+        "where there are more.",
         "Mean rank: over the problems, of the median final test metric; 1 is best. Friedman's test "
         f"that all are alike: p {p_text(ranked['p'])}; of Iman and Davenport: "
         f"p {p_text(ranked['p_F'])}.",
@@ -132,6 +135,11 @@ def notes(summary: Summary) -> list[str]:
             f"frozen reference time, averaged over the multiples from 1 to {times['longest']:g}; "
             "another optimizer in the comparison does not change it."
         )
+    if vacuous := _vacuous(summary):
+        told.append(
+            f"Vacuous targets, which every optimizer meets within {100 * SOON:g} % of the steps "
+            f"and which tell little: {', '.join(vacuous)}."
+        )
     told += _left_out(summary)
     return [*told, f"Evidence: {evidence(summary)}."]
 
@@ -143,6 +151,18 @@ def evidence(summary: Summary) -> str:
             f"{summary['evidence']}: every problem's comparison was declared before its first run"
         )
     return f"{summary['evidence']}: {'; '.join(r.rstrip('.') for r in summary['because'])}"
+
+
+def _vacuous(summary: Summary) -> list[str]:
+    """Returns the problems whose target half of the runs of every optimizer meet at once."""
+    slow = {
+        row["problem"]
+        for row in summary["to_target"]
+        if row["median"]["mean"] is None or row["median"]["mean"] > SOON * row["last"]
+    }
+    return [
+        n for n in dict.fromkeys(row["problem"] for row in summary["to_target"]) if n not in slow
+    ]
 
 
 def _left_out(summary: Summary) -> list[str]:
