@@ -11,19 +11,30 @@ from typing import Annotated, Any
 
 import tyro
 
-from dljax.addresses import first_line, from_file, is_address
-from dljax.errors import DataError, OtherRun
+from dljax.compare_options import (
+    arguments_of,
+    names_of,
+    optimizers_of,
+    problems_of,
+    shaped,
+    sources_of,
+)
+from dljax.errors import OtherRun
 from dljax.options import Address, Count, Flag, Folder, Names, Number, Numbers, Text, Width
 
-RUN_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]{1,64}")
+RUN_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._+-]{1,64}")
 
 
 @dataclass
 class Compare:
-    """Compare optimizers on one problem: tune all alike, then report each on fresh seeds."""
+    """Compare optimizers: tune all alike, report each on fresh seeds, say what can be claimed."""
 
     problem: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[PROBLEM]")] = "digits-mlp"
-    """A problem that `dljax list` names, or your own: my_problem.py:problem."""
+    """A problem that `dljax list` names, or your own: my_problem.py:problem; or several, separated
+    by commas."""
+    suite: Text = ""
+    """Compare on several problems and over them: small, analytic, paper, or a list of your own,
+    my_problems.py:problems."""
     optimizers: Names = ""
     """Optimizers, separated by commas: names that `dljax list` shows, or your own:
     adam,my_optimizer.py:mine. By default all seven."""
@@ -65,8 +76,8 @@ class Compare:
     """A first look: 5 learning rates, 1 tuning seed, 3 evaluation seeds, a third of the steps."""
     out: Folder = ""
     """Run folder: every run as it finishes, tables, pictures and the report. The same command again
-    goes on in it. By default runs/PROBLEM, or runs/PROBLEM-2 and so on where the last of these
-    holds another run."""
+    goes on in it. By default runs/PROBLEM (or SUITE), or runs/PROBLEM-2 and so on where the last of
+    these holds another run."""
     data_dir: Folder = ""
     """Folder of MNIST and Fashion-MNIST. By default $DLJAX_DATA, else the user's cache."""
     download: Flag = False
@@ -98,48 +109,14 @@ def run_compare(options: Compare) -> None:
     import jax
 
     from dljax import hosts
-    from dljax.comparison import compare, report
-    from dljax.problems import Problem
-    from dljax.spectrum import Curvature
 
     if options.distributed:
         hosts.join(*others)
-    problem = _problem(options)
-    if options.curvature and isinstance(problem, Problem):
-        problem = problem._replace(curvature=Curvature())
-    learning_rates, steps = _rates(options), options.steps
-    names = _names(options)
-    if options.quick:
-        rounds = max(1, problem.num_steps // problem.eval_every // 3)
-        steps = problem.eval_every * rounds if steps is None else steps
-    how = {
-        "learning_rates": learning_rates,
-        "seeds": (3 if options.quick else 10) if options.seeds is None else options.seeds,
-        "tuning_seeds": 1 if options.quick else 3,
-        "num_steps": steps,
-        "batch_size": options.batch_size,
-        "seed": options.seed,
-        "search": options.search,
-        "trials": options.trials,
-        "widen": options.widen,
-        "baseline": options.baseline or None,
-        "margin": options.margin,
-        "most_seeds": options.most_seeds,
-        "width": _width(options.width),
-        "source": {"problem": options.problem, "optimizers": _sources(names)},
-    }
-    run = partial(compare, problem, _optimizers(names), **how)
-    name = "" if options.out else _run_name(problem.name)
-    number = _last(name) if name else 1
-    folder = Path(options.out) if options.out else _folder(name, number)
-    try:
-        comparison = run(out=folder)
-    except OtherRun:
-        if options.out or options.distributed:
-            raise
-        other, folder = folder, _folder(name, number + 1)
-        print(f"dljax: {other} holds another run; this one goes to {folder}.", file=sys.stderr)
-        comparison = run(out=folder)
+    found = {name: shaped(one, options) for name, one in problems_of(options).items()}
+    names = names_of(options)
+    run, table = _one(found, names, options) if len(found) == 1 else _many(found, names, options)
+    name = "" if options.out else _run_name(_title(found, options))
+    comparison, folder = _kept(run, name, options)
     if jax.process_index() > 0:
         return
     if options.json:
@@ -147,26 +124,53 @@ def run_compare(options: Compare) -> None:
     else:
         from rich.console import Console
 
-        Console().print(report.table(comparison.summary))
+        Console().print(table(comparison.summary))
     print(f"Everything is in {folder / 'report.html'} and beside it.", file=sys.stderr)
 
 
-def _problem(options: Compare) -> Any:
-    from dljax import problems
+def _one(found: dict[str, Any], names: list[str], options: Compare) -> tuple[Callable, Callable]:
+    """Returns what compares on one problem, given a folder, and what lays out its table."""
+    from dljax.comparison import compare, report
 
-    where = {"data_dir": options.data_dir or None, "download": options.download}
-    if not is_address(options.problem):
-        return problems.load(options.problem, **where)
-    found = from_file(options.problem)
-    if isinstance(found, problems.Problem) or not callable(found):
-        return found
+    ((name, problem),) = found.items()
+    source = {"problem": name, "optimizers": sources_of(names)}
+    chosen = optimizers_of(names)
+    return partial(compare, problem, chosen, source=source, **arguments_of(options)), report.table
+
+
+def _many(found: dict[str, Any], names: list[str], options: Compare) -> tuple[Callable, Callable]:
+    """Returns what compares on several problems, given a folder, and what lays out their table."""
+    from dljax.comparison import suite_report
+    from dljax.comparison.suite import compare_suite
+
+    told = {"optimizers": sources_of(names)}
+    sources = {
+        getattr(one, "name", ""): {**told, "problem": None if options.suite.count(":") else name}
+        for name, one in found.items()
+    }
+    how = {"sources": sources, **arguments_of(options)}
+    return partial(compare_suite, found.values(), optimizers_of(names), **how), suite_report.table
+
+
+def _title(found: dict[str, Any], options: Compare) -> str:
+    """Returns the name of a run folder: of the suite, or of the problems."""
+    if options.suite:
+        return options.suite.rpartition(":")[2]
+    return "+".join(getattr(one, "name", "problem") for one in found.values())
+
+
+def _kept(run: Callable, name: str, options: Compare) -> tuple[Any, Path]:
+    """Runs in the folder that was named, or in the last or next one of that name."""
+    number = _last(name) if name else 1
+    folder = Path(options.out) if options.out else _folder(name, number)
     try:
-        return found()
-    except DataError:
-        raise
-    except Exception as error:
-        line = first_line(error)
-        raise ValueError(f"{options.problem} must make a dljax.Problem, got {line}") from error
+        return run(out=folder), folder
+    except OtherRun:
+        if options.out or options.distributed:
+            raise
+    other, folder = folder, _folder(name, number + 1)
+    print(f"dljax: {other} holds another run; this one goes to {folder}.", file=sys.stderr)
+    return run(out=folder), folder
 
 
 def _run_name(name: str) -> str:
@@ -189,54 +193,3 @@ def _last(name: str) -> int:
 
 def _folder(name: str, number: int) -> Path:
     return Path("runs") / (name if number == 1 else f"{name}-{number}")
-
-
-def _names(options: Compare) -> list[str]:
-    """Returns what the command line calls each optimizer, in their dialect."""
-    from dljax.comparison.space import CLASSICS
-
-    named = options.optimizers.split(",") if options.optimizers else list(CLASSICS)
-    names = [name.strip() for name in named]
-    if not options.dialect:
-        return names
-    has_own = lambda name: is_address(name) or "." in name  # noqa: E731
-    return [name if has_own(name) else f"{options.dialect}.{name}" for name in names]
-
-
-def _optimizers(names: list[str]) -> dict[str, Callable]:
-    from dljax.comparison.space import factories
-
-    chosen = {}
-    for name in names:
-        short = name.rpartition(":")[2]
-        if short in chosen:
-            raise ValueError(f"--optimizers must not hold a name twice, got {short!r} twice.")
-        chosen[short] = from_file(name) if is_address(name) else factories([name])[name]
-    return chosen
-
-
-def _sources(names: list[str]) -> dict[str, str]:
-    return {name.rpartition(":")[2]: name for name in names}
-
-
-def _width(text: str) -> int | str | None:
-    try:
-        return text if text == "auto" else int(text) if text else None
-    except ValueError:
-        raise ValueError(f"--width must be a whole number or auto, got {text!r}.") from None
-
-
-def _rates(options: Compare) -> Any:
-    """Returns the values of the learning rate, or the range that they are drawn from."""
-    from dljax.comparison.search import Range
-
-    text = options.learning_rates
-    try:
-        rates = [float(number) for number in text.split(",")] if text else None
-    except ValueError:
-        raise ValueError(
-            f"--learning-rates must be numbers separated by commas, got {text!r}."
-        ) from None
-    if options.search == "grid":
-        return rates or ([1e-4, 1e-3, 1e-2, 1e-1, 1.0] if options.quick else None)
-    return rates and Range(min(rates), max(rates))

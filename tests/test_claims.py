@@ -147,14 +147,18 @@ def test_the_evidence_of_signs_is_a_fair_bet():
 
 
 @counts
-def test_a_family_of_null_pairs_claims_a_difference_in_one_of_twenty_at_most(num_studies, no_further_seeds):
+def test_a_family_of_null_pairs_claims_a_difference_in_one_of_twenty_at_most(
+    num_studies, no_further_seeds
+):
     found = [claims(losses(0, 0, 0, 0, seed=s), "min", Question()) for s in range(num_studies)]
     told = [any(one["verdict"] in ("better", "worse") for one in family) for family in found]
     assert np.mean(told) <= at_most(ALPHA, num_studies)
 
 
 @counts
-def test_seeds_may_be_added_until_a_family_is_resolved_without_more_errors(num_studies, no_further_seeds):
+def test_seeds_may_be_added_until_a_family_is_resolved_without_more_errors(
+    num_studies, no_further_seeds
+):
     looks = [10, 20, 30, 40]
 
     def stopped(study):
@@ -170,7 +174,9 @@ def test_seeds_may_be_added_until_a_family_is_resolved_without_more_errors(num_s
 
 
 @counts
-def test_a_difference_of_the_default_margin_is_rarely_called_equivalent(num_studies, no_further_seeds):
+def test_a_difference_of_the_default_margin_is_rarely_called_equivalent(
+    num_studies, no_further_seeds
+):
     # one standard deviation over seeds, sqrt(5), is estimated from the same runs, and that counts
     far = np.sqrt(5.0)
     found = [claims(losses(0.0, far, seed=s), "min", Question())[0] for s in range(num_studies)]

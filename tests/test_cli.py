@@ -150,3 +150,31 @@ def test_a_mistake_gets_one_line_and_its_exit_code(
     assert line in err
     assert err.count("\n") == 1, err
     assert sorted(path for path in folder.iterdir() if path.name != "__pycache__") == before
+
+
+def test_several_problems_and_a_list_of_ones_own_are_compared_one_by_one(folder, monkeypatch):
+    asked = []
+
+    def compare(problem, optimizers, **how):
+        asked.append((problem.name, list(optimizers), how["out"].name, how["source"]["problem"]))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("dljax.startup.configure", list)
+    monkeypatch.setattr("dljax.comparison.suite.compare", compare)
+    (folder / "my_problems.py").write_text("def problems():\n    return ['beale', 'quadratic']\n")
+    commands = {
+        "compare beale,quadratic": "beale",
+        "compare --suite analytic": "quadratic",
+        "compare --suite my_problems.py:problems --optimizers adam --dialect tf1": "beale",
+    }
+    for command in commands:
+        assert call(*command.split()) == 2
+    assert [(name, out) for name, _, out, _ in asked] == [(n, n) for n in commands.values()]
+    assert asked[2][1] == ["tf1.adam"]
+    assert [source for *_, source in asked] == ["beale", "quadratic", None]
+
+
+def test_a_suite_that_is_not_known_gets_one_line(folder, capsys, monkeypatch):
+    monkeypatch.setattr("dljax.startup.configure", list)
+    assert call("compare", "--suite", "smal") == 2
+    assert capsys.readouterr().err == "dljax: unknown suite 'smal'; did you mean 'small'?\n"

@@ -32,7 +32,7 @@ FLOORS = {
     "analyze_command": (4, "both"),
     "audit_command": (4, "both"),
     "bench_command": (4, "both"),
-    "compare_command": (4, "both"),
+    **dict.fromkeys(("compare_command", "compare_options"), (4, "both")),
     "cli": (5, "both"),
 }
 

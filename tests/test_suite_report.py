@@ -65,6 +65,19 @@ def test_of_one_seed_there_are_ranks_but_no_scores():
     assert suite_lines.claim_columns(told)[-1].header == "adjusted\np"
 
 
+def test_problems_that_were_not_written_down_first_make_the_evidence_exploratory(tmp_path):
+    out = tmp_path / "suite"
+    assert suite.declared(out, ["a", "b"]) == []
+    assert suite.declared(out, ["a", "b"]) == []
+    assert suite.declared(out, ["a", "c"]) == [
+        "c was not declared first",
+        "b was declared first and left out",
+    ]
+    told = across(suite_of(2), FROZEN, ["c was not declared first"], num_draws=20)
+    assert told["evidence"] == "exploratory"
+    assert told["because"][0] == "c was not declared first"
+
+
 def test_a_suite_is_run_problem_by_problem_each_in_its_folder(tmp_path, monkeypatch):
     found, asked = suite_of(2), []
 

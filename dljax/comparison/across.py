@@ -7,7 +7,7 @@ the problems. How soon? Steps to the target, against reference times that are fr
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ class SuiteComparison(NamedTuple):
 def across(
     comparisons: Mapping[str, Comparison],
     reference: Mapping[str, Mapping[str, Any]] | None = None,
+    because: Iterable[str] = (),
     *,
     num_draws: int = 2_000,
 ) -> dict[str, Any]:
@@ -54,6 +55,7 @@ def across(
       comparisons: By the name of the problem.
       reference: Steps to the target by problem, {"steps": t, "of": optimizer, "protocol": ...};
         `None` reads those that are frozen in the package.
+      because: Reasons beside those of the problems why the evidence is exploratory.
       num_draws: Bootstrap samples of every interval.
 
     Returns:
@@ -76,7 +78,7 @@ def across(
     times, without_time = _times(comparisons, names, reference)
     told = {
         "schema": 1,
-        **_evidence(comparisons),
+        **_evidence(comparisons, because),
         "problems": [one.told for one in found.values()],
         "optimizers": names,
         "num_seeds": least,
@@ -208,15 +210,15 @@ def _another(frozen: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     return "batch size" if frozen.get("batch_size", size) != size else ""
 
 
-def _evidence(comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
+def _evidence(comparisons: Mapping[str, Comparison], because: Iterable[str]) -> dict[str, Any]:
     """Returns the kind of evidence, and each reason with the problems that it is of."""
     reasons: dict[str, list[str]] = {}
     for name, one in comparisons.items():
         if one.summary["evidence"] != "confirmatory":
-            because = one.summary.get("because") or ["nothing was declared before the runs"]
-            for reason in because:
+            own = one.summary.get("because") or ["nothing was declared before the runs"]
+            for reason in own:
                 reasons.setdefault(reason, []).append(name)
-    told = [
+    told = [*because] + [
         f"on {'every problem' if len(where) == len(comparisons) else ', '.join(where)}: {reason}"
         for reason, where in reasons.items()
     ]

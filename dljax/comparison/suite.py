@@ -13,6 +13,10 @@ from dljax.comparison.across import SuiteComparison, across
 from dljax.comparison.protocol import compare
 from dljax.comparison.space import Factory
 from dljax.problems import Problem
+from dljax.store.environment import session
+from dljax.store.files import check_writable, read_document, write_document
+
+DECLARATION = "problems.json"  # of a suite, in its folder
 
 
 def compare_suite(
@@ -50,11 +54,36 @@ def compare_suite(
         raise ValueError(f"problems must have names of their own, got {twice!r} twice.")
     if out is not None and (bad := next((n for n in names if Path(n).name != n), None)):
         raise ValueError(f"a problem must have a name that a folder can have, got {bad!r}.")
+    changed = [] if out is None or jax.process_index() > 0 else declared(Path(out), names)
     comparisons = {}
     for name, problem in zip(names, problems, strict=True):
         folder, source = out and Path(out) / name, (sources or {}).get(name)
         comparisons[name] = compare(problem, optimizers, out=folder, source=source, **how)
-    found = SuiteComparison(across(comparisons, reference), comparisons)
+    found = SuiteComparison(across(comparisons, reference, changed), comparisons)
     if out is not None and jax.process_index() == 0:
         suite_report.write(found, out)
     return found
+
+
+def declared(out: Path, names: list[str]) -> list[str]:
+    """Writes down which problems there are before the first run on any of them.
+
+    Args:
+      out: Folder of the suite.
+      names: Of the problems.
+
+    Returns:
+      How they are not those that were written down first, a sentence each: a list that was chosen
+      after results were there confirms nothing.
+    """
+    path = out / DECLARATION
+    if not path.exists():
+        check_writable(out)
+        out.mkdir(parents=True, exist_ok=True)
+        write_document(path, {"problems": names, "time": session()["time"]})
+        return []
+    first = read_document(path, "problems", "time")
+    more = [name for name in names if name not in first["problems"]]
+    fewer = [name for name in first["problems"] if name not in names]
+    told = {"was not declared first": more, "was declared first and left out": fewer}
+    return [f"{', '.join(some)} {what}" for what, some in told.items() if some]
