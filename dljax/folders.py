@@ -13,10 +13,11 @@ from dljax.axes import length
 from dljax.named import Study
 from dljax.placement import to_device
 from dljax.store import declarations, files
+from dljax.store.blocks import identities, rows_of
 from dljax.store.fingerprints import of_arrays, of_function
 from dljax.store.reading import Stored
 from dljax.store.runs import Run
-from dljax.store.sections import Section, identities, rows_of
+from dljax.store.sections import Section
 from dljax.types import Member, PyTree
 
 
@@ -36,7 +37,7 @@ class Part(NamedTuple):
     def section(self, labels: tuple) -> Section:
         """Returns where the members of a program are kept."""
         name = "/".join([self.name, *map(str, labels)])
-        return Section(name, None) if self.run is None else self.run.section(name)
+        return Section(name, None) if self.run is None else self.run.section(name, Section)
 
 
 @contextmanager

@@ -6,20 +6,21 @@ member's bits.
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
-from jax.sharding import Mesh, SingleDeviceSharding
+from jax.sharding import Mesh
 
 from dljax import machine
 from dljax.costs import Cost, cost
 from dljax.errors import require_whole
 from dljax.lanes import num_cores, side_by_side
-from dljax.placement import HostKeys, to_device, to_host
+from dljax.placement import to_device, to_host
+from dljax.shapes import bare, of_member, of_tile, shapes
 from dljax.types import Member, PyTree
 
 WHOLE, ROUNDS = ("whole",), ("init", "advance", "result")
@@ -71,7 +72,7 @@ def outlined(member: Callable | Member, shared: tuple, cells: dict[str, Any]) ->
         name: _traced(name, member, shared, states[name], cells) for name in _stage_names(member)
     }
     jaxprs = {name: one.jaxpr for name, one in traced.items()}
-    return Outline(jaxprs, {name: _bare(one.out_info) for name, one in traced.items()})
+    return Outline(jaxprs, {name: bare(one.out_info) for name, one in traced.items()})
 
 
 def without_stages(
@@ -118,9 +119,9 @@ def compile_program(
         tile = _jitted(name, member)[1]
         lowered = [
             tile.lower(
-                _shapes(own),
+                shapes(own),
                 NUMBER,
-                *_rows((states[name], _row(cells)), width, device),
+                *of_tile((states[name], of_member(cells)), width, device),
                 jaxpr=traced.jaxpr,
                 out_tree=jax.tree.structure(traced.out_info),
             )
@@ -212,7 +213,7 @@ def _jitted(name: str, member: Callable | Member) -> tuple[Callable, Callable]:
 
 def _traced(name, member, shared, state, cells) -> jax.stages.Traced:
     """Traces a stage of one member; the second time jax remembers."""
-    return _jitted(name, member)[0].trace(_bare(shared), NUMBER, state, _row(cells))
+    return _jitted(name, member)[0].trace(bare(shared), NUMBER, state, of_member(cells))
 
 
 def _states(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> dict[str, PyTree]:
@@ -221,50 +222,17 @@ def _states(member: Callable | Member, shared: tuple, cells: dict[str, Any]) -> 
         return {"whole": None}
     require_whole("num_rounds", member.num_rounds, "[1, inf)")
 
-    def shapes(name, state):
-        return _bare(_traced(name, member, shared, state, cells).out_info)
+    def after(name, state):
+        return bare(_traced(name, member, shared, state, cells).out_info)
 
-    state = shapes("init", None)
-    after, report, _ = shapes("advance", state)
-    if jax.tree.flatten(after) != jax.tree.flatten(state):
+    state = after("init", None)
+    new, report, _ = after("advance", state)
+    if jax.tree.flatten(new) != jax.tree.flatten(state):
         raise ValueError(
             "advance must return a state of the shapes and types it was given, "
-            f"got {after} for {state}."
+            f"got {new} for {state}."
         )
     reports = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((member.num_rounds, *x.shape), x.dtype), report
     )
     return {"init": None, "advance": state, "result": (state, reports)}
-
-
-def _shapes(tree: PyTree) -> PyTree:
-    """Forgets values; of arrays on devices it keeps where they are."""
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None)),
-        tree,
-    )
-
-
-def _rows(tree: PyTree, width: int, device: jax.Device) -> PyTree:
-    """Returns the shapes of a tile on a device from those of one member."""
-    sharding = SingleDeviceSharding(device)
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((width, *x.shape), x.dtype, sharding=sharding), tree
-    )
-
-
-def _bare(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
-
-
-def _row(cells: dict[str, Any]) -> dict[str, Any]:
-    """Returns the shapes of one member's coordinates."""
-
-    def row(x):
-        if isinstance(x, HostKeys):
-            return _shapes(
-                jax.eval_shape(partial(jax.random.wrap_key_data, impl=x.impl), x.data[0])
-            )
-        return jax.ShapeDtypeStruct(x.shape[1:], jax.dtypes.canonicalize_dtype(x.dtype))
-
-    return jax.tree.map(row, cells, is_leaf=lambda x: isinstance(x, HostKeys))

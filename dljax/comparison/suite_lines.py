@@ -59,9 +59,9 @@ def problem_columns(comparisons: Mapping[str, Comparison], names: list[str]) -> 
     ]
 
 
-def claim_columns(summary: Summary) -> list[Column]:
-    """Returns the columns of the claims, a row a pair, which fit a terminal."""
-    claims = summary["claims"]
+def claim_columns(summary: Summary, claims: list[Mapping[str, Any]] | None = None) -> list[Column]:
+    """Returns the columns of all claims or of some, a row a pair, which fit a terminal."""
+    claims = summary["claims"] if claims is None else claims
     table = [
         Column("claim", [phrase(claim) for claim in claims], "left"),
         Column("adjusted\np", [p_text(claim["adjusted_p"]) for claim in claims], "right"),
@@ -73,7 +73,8 @@ def claim_columns(summary: Summary) -> list[Column]:
         if any(claim[name] for claim in claims):
             table.append(Column(header, [_percent(claim[name]) for claim in claims], "right"))
     if summary["scores"] is not None:
-        cells = [_signed(x) for x in summary["scores"]["differences"]]
+        of_pair = zip(summary["claims"], summary["scores"]["differences"], strict=True)
+        cells = [_signed(x) for claim, x in of_pair if claim in claims]
         table.append(Column("difference\nof IQM", cells, "right"))
     return table
 

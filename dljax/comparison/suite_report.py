@@ -16,6 +16,7 @@ from rich.text import Text
 from dljax.comparison import latex, markdown, suite_lines
 from dljax.comparison.across import SuiteComparison
 from dljax.comparison.canvas import picture
+from dljax.comparison.claim_lines import shown, unresolved_line
 from dljax.comparison.page import bullets, document, figure, paragraph
 from dljax.comparison.page import table as page_table
 from dljax.comparison.report import all_or_nothing, laid
@@ -31,7 +32,11 @@ def table(summary: Mapping[str, Any]) -> Group:
       summary: `SuiteComparison.summary`.
     """
     parts = [laid(suite_lines.columns(summary), suite_lines.title(summary)), ""]
-    parts.append(laid(suite_lines.claim_columns(summary)))
+    few = shown(summary["claims"])
+    if few:
+        parts.append(laid(suite_lines.claim_columns(summary, few)))
+    if line := unresolved_line(summary):
+        parts.append(line)
     return Group(*parts, "", Text("\n".join(suite_lines.notes(summary))))
 
 

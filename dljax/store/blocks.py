@@ -159,3 +159,20 @@ def _restored(x: np.ndarray, leaf: Leaf) -> Any:
             f"{leaf.name!r} is {x.dtype}{list(x.shape)}, not {stored} of {list(leaf.shape)} each"
         )
     return HostKeys(x, impl) if kind == "key" else x.view(dtype)
+
+
+def joined(parts: Iterable[Any]) -> Any:
+    """Returns arrays [n, ...], or keys on the host, one after the other."""
+    return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+
+def identities(cells: dict[str, Any]) -> list[bytes]:
+    """Returns who each member is: the bytes of its coordinates."""
+    return rows_of(jax.tree.leaves(cells, is_leaf=is_keys))
+
+
+def rows_of(arrays: list[Any]) -> list[bytes]:
+    """Returns the bytes of each row of arrays [n, ...]."""
+    columns = [np.ascontiguousarray(x.data if is_keys(x) else x) for x in arrays]
+    columns = [x.reshape(len(x), -1).view(np.uint8) for x in columns]
+    return [row.tobytes() for row in np.concatenate(columns, axis=1)]

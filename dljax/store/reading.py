@@ -9,7 +9,7 @@ import numpy as np
 
 from dljax.errors import DataError
 from dljax.store import declarations, environment, files, manifest
-from dljax.store.blocks import Leaf, is_keys, plain_tree, restored, unpacked
+from dljax.store.blocks import Leaf, is_keys, joined, plain_tree, restored, unpacked
 from dljax.store.runs import FOLDERS
 from dljax.types import PyTree
 
@@ -63,8 +63,8 @@ class Stored(NamedTuple):
         for entry in found:
             for found, part in zip((axes, results), _block(self.folder, entry, leaves)):
                 found.append(part)
-        joined = [_joined(parts) for parts in zip(*results)]
-        return [np.concatenate(parts) for parts in zip(*axes)], plain_tree(joined, leaves)
+        results = [joined(parts) for parts in zip(*results)]
+        return [np.concatenate(parts) for parts in zip(*axes)], plain_tree(results, leaves)
 
 
 def read(folder: str | os.PathLike) -> Stored:
@@ -151,14 +151,3 @@ def _block(
     except ValueError as error:
         raise DataError(f"{folder / entry['file']} is damaged: {error}.") from None
     return axes, results
-
-
-def values(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the axes of a declaration."""
-    return {name: declarations.axis_values(axis) for name, axis in told.items()}
-
-
-def _joined(parts: tuple) -> Any:
-    import jax
-
-    return jax.tree.map(lambda *x: np.concatenate(x), *parts)

@@ -4,10 +4,12 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from dljax import lifelines
 from dljax.errors import DataError, OtherRun
@@ -72,7 +74,8 @@ class Run:
             lock.release()
             raise
         self._lock = lock
-        lifelines.on_block(self._arrived)
+        if jax.process_count() > 1:
+            lifelines.on_block(self._arrived)
         _held.add(self)
 
     def _open(self, kind, declared, axes, about, computes) -> None:
@@ -81,8 +84,7 @@ class Run:
             if place.is_symlink() or (place.exists() and not place.is_dir()):
                 raise DataError(f"{place} must be a folder, got another kind.")
         now, entries = environment.session(), []
-        self.is_new = not (self.folder / declarations.NAME).exists()
-        if self.is_new:
+        if not (self.folder / declarations.NAME).exists():
             if any((self.folder / FOLDERS["block"]).glob("*.npz")):
                 raise DataError(
                     f"{self.folder / declarations.NAME} must be there, got no such file."
@@ -154,10 +156,6 @@ class Run:
                 if entry["kind"] == kind and entry.get("section") == section
             ]
 
-    def content(self, entry: Mapping[str, Any]) -> bytes:
-        """Reads the file of a line; raises a `DataError` if it is damaged."""
-        return manifest.content(self.folder, entry)
-
     def add(self, kind: str, section: str, content: bytes, **told: Any) -> None:
         """Writes a block or a checkpoint, and then its line: from then on it counts."""
         with self.writing:
@@ -202,12 +200,10 @@ class Run:
                 digest = files.sha256(files.read(self.folder / name))
                 self._append({"kind": "file", "file": name, "sha256": digest})
 
-    def section(self, name: str) -> Any:
-        """Returns the section of this name; see `dljax.store.sections.Section`."""
-        from dljax.store.sections import Section
-
+    def section(self, name: str, make: Callable[[str, "Run"], Any]) -> Any:
+        """Returns the section of this name, which is made once."""
         with self.writing:
-            return self._sections.setdefault(name, Section(name, self))
+            return self._sections.setdefault(name, make(name, self))
 
     def say(self, line: str) -> None:
         print(f"dljax: {line}", file=sys.stderr, flush=True)
@@ -221,10 +217,11 @@ class Run:
                 section.flush()
         finally:
             with self.writing:
-                _held.discard(self)
-                self._closed = True  # threads that still run have nobody to tell
-                self._writer.close()
-                self._lock.release()
+                if not self._closed:  # by the thread that a signal began
+                    _held.discard(self)
+                    self._closed = True  # threads that still run have nobody to tell
+                    self._writer.close()
+                    self._lock.release()
 
     def __enter__(self) -> "Run":
         return self

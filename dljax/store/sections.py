@@ -13,8 +13,19 @@ from dljax import lifelines
 from dljax.errors import DataError, OtherRun
 from dljax.populations import Rounds
 from dljax.programs import Outline
-from dljax.store import declarations
-from dljax.store.blocks import Leaf, is_keys, leaves_of, on_host, packed, restored, unpacked
+from dljax.store import declarations, manifest
+from dljax.store.blocks import (
+    Leaf,
+    identities,
+    is_keys,
+    joined,
+    leaves_of,
+    on_host,
+    packed,
+    restored,
+    rows_of,
+    unpacked,
+)
 from dljax.store.fingerprints import of_jaxprs
 from dljax.store.runs import Run
 from dljax.types import PyTree
@@ -88,8 +99,9 @@ class Section:
         results, found = _results(outline), b""
         if self.run is not None:
             rows, arrays = self._read("block", cells, results, "result")
-            found = packed({"rows": rows, "result": arrays})
         if jax.process_count() > 1:
+            if self.run is not None:
+                found = packed({"rows": rows, "result": arrays})
             sent = unpacked(lifelines.from_first(found))
             rows = sent["rows"][0]
             arrays = restored(sent["result"], leaves_of(results)) if rows.size else []
@@ -107,8 +119,9 @@ class Section:
             entries = self.run.entries("checkpoint", self.name)
             number = entries[-1]["round"] if entries else 0
             rows, arrays = self._read("checkpoint", cells, _rounds(outline, number), "rounds")
-            found = packed({"rows": rows, "number": np.array([number]), "rounds": arrays})
         if jax.process_count() > 1:
+            if self.run is not None:
+                found = packed({"rows": rows, "number": np.array([number]), "rounds": arrays})
             sent = unpacked(lifelines.from_first(found))
             rows, number = sent["rows"][0], int(sent["number"][0][0])
             leaves = leaves_of(_rounds(outline, number))
@@ -190,11 +203,11 @@ class Section:
         if damaged:
             self.run.forget_damaged(damaged)
         rows, first = np.unique(np.asarray(rows, int), return_index=True)
-        return rows, [_taken(_joined(x), first) for x in zip(*parts)] if rows.size else []
+        return rows, [_taken(joined(x), first) for x in zip(*parts)] if rows.size else []
 
     def _content(self, entry, leaves: dict[str, list[Leaf]]) -> list[list[Any]]:
         """Returns the leaves of the trees in a file; raises a `DataError` if they are others."""
-        content = self.run.content(entry)
+        content = manifest.content(self.run.folder, entry)
         try:
             trees = unpacked(content)
             found = [restored(trees.get(name, []), some) for name, some in leaves.items()]
@@ -203,18 +216,6 @@ class Section:
             return found
         except ValueError as error:
             raise DataError(f"{self.run.folder / entry['file']} is damaged: {error}.") from None
-
-
-def identities(cells: dict[str, Any]) -> list[bytes]:
-    """Returns who each member is: the bytes of its coordinates."""
-    return rows_of(jax.tree.leaves(cells, is_leaf=is_keys))
-
-
-def rows_of(arrays: list[Any]) -> list[bytes]:
-    """Returns the bytes of each row of arrays [n, ...]."""
-    columns = [np.ascontiguousarray(x.data if is_keys(x) else x) for x in arrays]
-    columns = [x.reshape(len(x), -1).view(np.uint8) for x in columns]
-    return [row.tobytes() for row in np.concatenate(columns, axis=1)]
 
 
 def _results(outline: Outline) -> PyTree:
@@ -240,7 +241,3 @@ def _tree(shapes: PyTree, arrays: list[Any]) -> PyTree:
 
 def _taken(x: Any, rows: Any) -> Any:
     return jax.tree.map(lambda a: a[np.asarray(rows, int)], x)
-
-
-def _joined(parts: tuple) -> Any:
-    return jax.tree.map(lambda *x: np.concatenate(x), *parts)
