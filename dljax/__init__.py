@@ -4,6 +4,7 @@ from dljax import augment, datasets, losses, modules, optimizers, problems, sche
 from dljax.archive import load, replay
 from dljax.comparison import Comparison, compare
 from dljax.comparison.analysis import analyze
+from dljax.comparison.search import Range
 from dljax.comparison.suite import compare_suite
 from dljax.datasets import check
 from dljax.errors import DataError
@@ -35,6 +36,7 @@ __all__ = [
     "Member",
     "Model",
     "Problem",
+    "Range",
     "Replay",
     "Rows",
     "Split",
