@@ -84,7 +84,10 @@ def score_profile(summary: Summary) -> "Figure":
             )
             axes.plot(profile["threshold"], share, **look(index))
         axes.set(xlabel="score (0: the start, 1: the target)", ylabel="runs above, %")
-        axes.set(xlim=(0, profile["threshold"][-1]), ylim=(-2, 102))
+        tau = np.array(profile["threshold"])
+        moves = tau[(np.min(profile["low"], axis=0) < 1) & (np.max(profile["high"], axis=0) > 0)]
+        ends = (moves.min() - 0.04, moves.max() + 0.04) if moves.size else (0, tau[-1])
+        axes.set(xlim=ends, ylim=(-2, 102))
         legend(figure, summary["optimizers"])
     return figure
 
