@@ -1,6 +1,6 @@
 """A training run is a pure function of scalars, so every axis of a study is a batch axis."""
 
-from dljax import augment, datasets, losses, modules, optimizers, problems, schedules
+from dljax import augment, datasets, losses, modules, optimizers, predict, problems, schedules
 from dljax.archive import load, replay
 from dljax.comparison import Comparison, compare
 from dljax.comparison.analysis import analyze
@@ -68,6 +68,7 @@ __all__ = [
     "nnx_model",
     "optimizers",
     "population",
+    "predict",
     "problems",
     "replay",
     "run",

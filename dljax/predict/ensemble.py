@@ -1,0 +1,132 @@
+"""An ensemble next to its members: always three rows, and the curve over their number.
+
+"Ensemble" is the score of the averaged prediction, never an average of scores.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dljax.errors import require
+from dljax.predict.calibration import cross_fitted, ece, parts, reliability
+from dljax.predict.checks import checked_classes, checked_members, checked_rows
+from dljax.predict.classification import accuracy, brier, nll
+from dljax.predict.regression import crps, log_likelihood, rmse
+from dljax.predict.uncertainty import mixture, variance_parts
+from dljax.types import Metrics
+
+
+class Summary(NamedTuple):
+    """Three rows of the same measures; `pandas.DataFrame(summary._asdict()).T` is the table.
+
+    Attributes:
+      members: Mean of what each member scores alone.
+      ensemble: Score of the averaged prediction.
+      calibrated: Score of that prediction, calibrated by cross-fitting.
+    """
+
+    members: Metrics
+    ensemble: Metrics
+    calibrated: Metrics
+
+
+def summary(
+    key: jax.Array,
+    log_p: jax.Array,
+    labels: jax.Array,
+    *,
+    num_bins: int = 15,
+    num_parts: int = 5,
+) -> Summary:
+    """Scores an ensemble of classifiers: "accuracy", "nll", "brier" and "ece", float[] each.
+
+    The ensemble is `mixture`; the calibrated one has the temperatures of `cross_fitted`, after the
+    members are averaged, and exactly the accuracy of the ensemble.
+
+    Args:
+      key: Divides the rows into the parts of the cross-fitting.
+      log_p: Log-probabilities of S members, float[S, N, C].
+      labels: Classes in [0, C), int[N].
+      num_bins: Of equal width, for `ece`.
+      num_parts: Number of parts, in [2, N].
+    """
+    log_p, labels = checked_classes(log_p, labels, members=True)
+
+    def scores(log_p):
+        table = reliability(log_p, labels, num_bins=num_bins)
+        return {**_class_scores(log_p, labels), "ece": ece(table)}
+
+    ensemble = mixture(log_p)
+    calibrated, _ = cross_fitted(key, ensemble, labels, num_parts=num_parts)
+    members = jax.tree.map(lambda x: x.mean(axis=0), jax.vmap(scores)(log_p))
+    return Summary(members, scores(ensemble), scores(calibrated))
+
+
+def regression_summary(
+    key: jax.Array,
+    mean: jax.Array,
+    variance: jax.Array,
+    targets: jax.Array,
+    *,
+    num_parts: int = 5,
+) -> Summary:
+    """Scores an ensemble of regressions: "rmse", "nll" and "crps", float[] each.
+
+    The ensemble is one normal with the mean and the variance of the mixture (Lakshminarayanan et
+    al. 2017, arXiv:1612.01474, section 2.4). The calibrated one has the variance of each part of
+    the rows times the mean of (y - mean)^2 / variance over the other parts, its best factor there
+    (Laves et al. 2020, arXiv:2006.15022); its RMSE is that of the ensemble.
+
+    Args:
+      key: Divides the rows into the parts of the cross-fitting.
+      mean: Predictions of S members, float[S, N].
+      variance: What each takes the variance of the noise for, > 0, float[S, N].
+      targets: y, float[N].
+      num_parts: Number of parts, in [2, N].
+    """
+    mean, variance = checked_members(mean=mean, variance=variance)
+    (targets,) = checked_rows(mean.shape[1], targets=targets)
+    require("variance", variance, "(0, inf)")
+
+    def scores(m, v):
+        likelihood = log_likelihood(m[None], v[None], targets)
+        ranked = crps(m[None], v[None], targets)
+        return {"rmse": rmse(m, targets), "nll": -likelihood.mean(), "crps": ranked.mean()}
+
+    m, v = mean.mean(axis=0), variance_parts(mean, variance).total
+    part = parts(key, len(targets), num_parts)
+    others = part[None] != jnp.arange(num_parts)[:, None]
+    factor = jnp.where(others, ((targets - m) ** 2 / v)[None], 0.0).sum(axis=1) / others.sum(axis=1)
+    members = jax.tree.map(lambda x: x.mean(axis=0), jax.vmap(scores)(mean, variance))
+    return Summary(members, scores(m, v), scores(m, factor[part] * v))
+
+
+def member_curve(log_p: jax.Array, labels: jax.Array) -> Metrics:
+    """Scores the ensembles of 1, 2, ..., S members of one run.
+
+    The score for s members is the mean over the S ensembles of s members that follow each other in
+    a circle: each member is in s of them. So s = 1 is the mean of the members, s = S the
+    ensemble. Other than that ensembles share members: neighbouring points are no independent ones.
+
+    Args:
+      log_p: Log-probabilities of S members, float[S, N, C].
+      labels: Classes in [0, C), int[N].
+
+    Returns:
+      "accuracy", "nll" and "brier", float[S] each.
+    """
+    log_p, labels = checked_classes(log_p, labels, members=True)
+    S = len(log_p)
+    number = jnp.log(jnp.arange(1, S + 1, dtype=log_p.dtype))[:, None, None]
+
+    def from_start(start):
+        sums = jax.lax.cumlogsumexp(jnp.roll(log_p, -start, axis=0), axis=0)
+        return jax.vmap(lambda log_p: _class_scores(log_p, labels))(sums - number)
+
+    return jax.tree.map(lambda x: x.mean(axis=0), jax.lax.map(from_start, jnp.arange(S)))
+
+
+def _class_scores(log_p: jax.Array, labels: jax.Array) -> Metrics:
+    measures = {"accuracy": accuracy, "nll": nll, "brier": brier}
+    return {name: measure(log_p, labels).mean() for name, measure in measures.items()}
