@@ -6,7 +6,7 @@ from dljax.comparison import Comparison, compare
 from dljax.comparison.analysis import analyze
 from dljax.comparison.search import Range
 from dljax.comparison.suite import compare_suite
-from dljax.datasets import check
+from dljax.datasets import check, leaks
 from dljax.errors import DataError
 from dljax.halving import successive_halving
 from dljax.hosts import join
@@ -17,8 +17,28 @@ from dljax.populations import population
 from dljax.problems import Problem, Target
 from dljax.range_test import learning_rate_range
 from dljax.replaying import Replay
+from dljax.scaling import standardized, standardizer
 from dljax.spectrum import Curvature
-from dljax.splits import Rows, Split, bootstrap, holdout, kfold
+from dljax.splits import (
+    Rows,
+    Split,
+    bayesian_bootstrap,
+    bootstrap,
+    feature_subset,
+    group_kfold,
+    holdout,
+    kfold,
+    leave_one_out,
+    poisson_bootstrap,
+    repeated_kfold,
+    row_weights,
+    stratified_holdout,
+    stratified_kfold,
+    stratified_subset,
+    subset,
+    time_series_split,
+    undersample,
+)
 from dljax.startup import configure
 from dljax.stopping import run_in_rounds, run_until
 from dljax.studies import study
@@ -49,6 +69,7 @@ __all__ = [
     "analyze",
     "augment",
     "augmented",
+    "bayesian_bootstrap",
     "bench",
     "bootstrap",
     "check",
@@ -56,28 +77,43 @@ __all__ = [
     "compare_suite",
     "configure",
     "datasets",
+    "feature_subset",
     "flat_lecun",
+    "group_kfold",
     "holdout",
     "join",
     "kfold",
+    "leaks",
     "learning_rate_range",
+    "leave_one_out",
     "linen_model",
     "load",
     "losses",
     "modules",
     "nnx_model",
     "optimizers",
+    "poisson_bootstrap",
     "population",
     "predict",
     "problems",
+    "repeated_kfold",
     "replay",
+    "row_weights",
     "run",
     "run_in_rounds",
     "run_until",
     "schedules",
+    "standardized",
+    "standardizer",
+    "stratified_holdout",
+    "stratified_kfold",
+    "stratified_subset",
     "stream",
     "study",
+    "subset",
     "successive_halving",
     "supervised",
+    "time_series_split",
     "trainer",
+    "undersample",
 ]

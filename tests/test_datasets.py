@@ -104,7 +104,7 @@ def assert_as_stated(data, dataset):
         check(data, num_folds=8)
     else:
         assert data["y"].dtype == np.int32
-        check(data, labels="y", num_folds=8, num_classes=dataset.num_classes)
+        check(data, labels="y", num_folds=2, num_classes=dataset.num_classes)
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -306,7 +306,7 @@ NAN[[2, 4], 1] = np.nan, np.inf
 def test_check_lets_fit_data_of_numpy_and_jax_through():
     check({"x": jnp.ones((1, 2), jnp.bfloat16), "mask": np.array([True])})
     for data in (FIT, {name: jnp.asarray(array) for name, array in FIT.items()}):
-        check(data, labels="y", num_folds=6, num_classes=3)
+        check(data, labels="y", num_folds=2, num_classes=3)
     check({"y": np.array([[0, 1], [2, 0]], np.uint8)}, labels="y", num_folds=2)
 
 

@@ -11,7 +11,7 @@ FLOORS = {
         ("types", "errors", "keys", "trees", "startup", "progress", "linalg"), (0, "both")
     ),
     **dict.fromkeys(("optimizers", "losses", "splits", "models", "modules"), (1, "learning")),
-    **dict.fromkeys(("functions", "schedules", "augment"), (1, "learning")),
+    **dict.fromkeys(("functions", "schedules", "augment", "scaling"), (1, "learning")),
     **dict.fromkeys(("costs", "machine", "lanes", "hosts", "lifelines"), (0, "both")),
     **dict.fromkeys(("placement", "shapes", "programs"), (1, "populations")),
     **dict.fromkeys(("widths", "populations"), (1, "populations")),
@@ -23,6 +23,7 @@ FLOORS = {
         ("axes", "plans", "named", "folders", "studies", "halving"), (3, "populations")
     ),
     **dict.fromkeys(("timings", "throughput"), (3, "populations")),
+    "sums": (0, "both"),
     "deepobs": (2, "learning"),
     "store": (2, "populations"),
     **dict.fromkeys(("addresses", "options"), (0, "both")),

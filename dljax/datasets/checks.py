@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dljax.errors import DataError, unknown
+from dljax.splits.classes import smaller
 from dljax.types import Data
 
 
@@ -17,6 +18,9 @@ def check(
     labels: str | None = None,
     num_folds: int | None = None,
     num_classes: int | None = None,
+    targets: str | None = None,
+    weights: str | None = None,
+    groups: str | None = None,
 ) -> None:
     """Raises unless the concrete arrays of `data` are fit for training.
 
@@ -25,19 +29,24 @@ def check(
     Args:
       data: Named arrays [N, ...] of numpy or jax.
       labels: Name of the array of class labels, if there is one: integers in [0, C), of at
-        least 2 classes, and every class occurs.
+        least 2 classes, and every class occurs; of int[N], in K rows or more.
       num_folds: Number of folds K that will divide the rows, 2 <= K <= N.
       num_classes: Number of classes C, >= 2; by default the largest label + 1.
+      targets: Name of the array of numbers to predict: no column of it is constant.
+      weights: Name of the array of weights of the rows: none negative, and not all 0.
+      groups: Name of the array of groups that folds keep together: integers [N] >= 0, at least
+        K of them different.
 
     Raises:
       DataError: If the data break a rule.
-      ValueError: If `labels` names no array, or `num_folds` or `num_classes` is out of range.
+      ValueError: If a name is of no array, or `num_folds` or `num_classes` is out of range.
     """
     num_rows = _count_rows(data)
     if num_folds is not None:
         _require_integer("num_folds", num_folds, 2, num_rows)
-    if labels is not None and labels not in data:
-        raise unknown("array", labels, data)
+    for name in (labels, targets, weights, groups):
+        if name is not None and name not in data:
+            raise unknown("array", name, data)
     if num_classes is not None:
         if labels is None:
             raise ValueError(f"num_classes needs labels, got num_classes={num_classes} alone.")
@@ -46,6 +55,13 @@ def check(
         _check_finite(name, array)
     if labels is not None:
         _check_labels(labels, np.asarray(data[labels]), num_classes)
+        _check_folds_of_classes(labels, np.asarray(data[labels]), num_folds)
+    if targets is not None:
+        _check_targets(targets, np.asarray(data[targets]))
+    if weights is not None:
+        _check_weights(weights, np.asarray(data[weights]))
+    if groups is not None:
+        _check_groups(groups, np.asarray(data[groups]), num_folds)
 
 
 def _count_rows(data: Data) -> int:
@@ -117,3 +133,46 @@ def _check_labels(name: str, array: np.ndarray, num_classes: int | None) -> None
         first = ", ".join(map(str, islice((c for c in range(end) if c not in known), 10)))
         more = ", ..." if num_empty > 10 else ""
         raise DataError(f"{name} must hold every class in [0, {end}), got none of {first}{more}.")
+
+
+def _check_folds_of_classes(name: str, array: np.ndarray, num_folds: int | None) -> None:
+    """Raises if a class of int[N] has too few rows to be in every fold; names each that has."""
+    small = smaller(np.bincount(array), num_folds) if num_folds and array.ndim == 1 else ""
+    if small:
+        raise DataError(
+            f"{name} must hold {num_folds} or more rows of every class for {num_folds} folds, "
+            f"got {small}."
+        )
+
+
+def _check_targets(name: str, array: np.ndarray) -> None:
+    """Raises if a column of [N, ...] says the same in every row."""
+    constant = (array == array[:1]).all(axis=0)
+    if constant.any():
+        where = np.argwhere(constant)[0].tolist()
+        column = f" in column {', '.join(map(str, where))}" if where else ""
+        value = array[(0, *where)]
+        raise DataError(f"{name} must not be constant, got only {value:g}{column}.")
+
+
+def _check_weights(name: str, array: np.ndarray) -> None:
+    """Raises unless all weights are >= 0 and one is above."""
+    if (array < 0).any():
+        row = np.argwhere(array < 0)[0][0]
+        raise DataError(f"{name} must be >= 0, got {array[array < 0][0]:g} in row {row}.")
+    if not (array > 0).any():
+        raise DataError(f"{name} must not sum to 0, got {array.size} weights of 0.")
+
+
+def _check_groups(name: str, array: np.ndarray, num_folds: int | None) -> None:
+    """Raises unless int[N] holds numbers >= 0, of which as many differ as there are folds."""
+    if not np.issubdtype(array.dtype, np.integer) or array.ndim != 1:
+        raise DataError(f"{name} must be integers [N], got {array.dtype}{list(array.shape)}.")
+    if (array < 0).any():
+        row = np.flatnonzero(array < 0)[0]
+        raise DataError(f"{name} must be >= 0, got {array[row]} in row {row}.")
+    num_groups = len(np.unique(array))
+    if num_folds is not None and num_groups < num_folds:
+        raise DataError(
+            f"{name} must hold {num_folds} or more groups for {num_folds} folds, got {num_groups}."
+        )
