@@ -31,7 +31,7 @@ def standardizer(x: jax.Array, rows: Rows) -> Standardizer:
     Returns:
       `mean` and `sd`, float[...], at least float32.
     """
-    x = x[rows.index]
+    x = jnp.asarray(x)[rows.index]
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     w = rows.weight.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
     used = w > 0
@@ -40,7 +40,7 @@ def standardizer(x: jax.Array, rows: Rows) -> Standardizer:
     high = jnp.where(used, x, -jnp.inf).max(0)
     mean = sum_by_halves(jnp.where(used, w * x, 0.0)) / total
     mean = jnp.where(low == high, low, mean)
-    variance = sum_by_halves(jnp.where(used, w * (x - mean) ** 2, 0.0)) / total
+    variance = sum_by_halves(jnp.where(used, w * (x - mean[None]) ** 2, 0.0)) / total
     # tiny features may vary and have squares of 0
     return Standardizer(mean, jnp.where(variance > 0, jnp.sqrt(variance), 1.0))
 
@@ -53,4 +53,4 @@ def standardized(x: jax.Array, rows: Rows) -> jax.Array:
     inside a member: held-out rows are scaled as new rows would be, and decide nothing.
     """
     mean, sd = standardizer(x, rows)
-    return (x - mean) / sd
+    return (x - mean[None]) / sd[None]

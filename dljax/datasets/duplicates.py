@@ -99,5 +99,5 @@ def _sentence(found: list[Leak], labels: str | None) -> str:
         "" if labels is None else f" ({sum(x.same_label for x in found)} with the same {labels})"
     )
     number = "1 row repeats" if len(found) == 1 else f"{len(found)} rows repeat"
-    more = ", ..." if len(found) > 5 else ""
+    more = f", and {len(found) - 5} more" if len(found) > 5 else ""
     return f"{number} a row of an earlier part{answers}: {pairs}{more}."

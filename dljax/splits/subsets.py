@@ -34,8 +34,9 @@ def subset(key: jax.Array, rows: int | Rows, size: float) -> Rows:
     Raises:
       ValueError: If `size` is out of its range, or so small that no row would be left.
     """
-    rows = shuffled(key, rows)
+    rows = all_rows(rows)
     num_slots, number = _number_of(size, rows)
+    rows = shuffled(key, rows)
     return pick(rows, jnp.arange(rows.index.shape[0]) < number, num_slots)
 
 
@@ -60,8 +61,9 @@ def stratified_subset(
       ValueError: As `subset`, or if concrete labels are no classes.
     """
     require_labels(rows, labels, num_classes)
-    rows = by_class(key, rows, labels, num_classes)
+    rows = all_rows(rows)
     num_slots, number = _number_of(size, rows)
+    rows = by_class(key, rows, labels, num_classes)
     return pick(rows, evenly_spaced(number, rows.count, rows.index.shape[0]), num_slots)
 
 
