@@ -45,7 +45,7 @@ def progress_line(total: int, unit: str) -> Iterator[Callable[[str, str, int], N
                 if is_news and not console.is_terminal:
                     speed = bar.tasks[0].finished_speed or bar.tasks[0].speed or 0
                     print(
-                        f"{100 * num_done / total:3.0f} %  {now or 'done'}  {speed:,.0f} {unit}/s",
+                        f"{min(100, 100 * num_done / total):3.0f} %  {now or 'done'}  {speed:,.0f} {unit}/s",
                         file=sys.stderr,
                         flush=True,
                     )

@@ -19,7 +19,7 @@ counts = pytest.mark.parametrize("num_studies", [150, pytest.param(1000, marks=p
 @pytest.fixture
 def no_further_seeds(monkeypatch):
     """What is slow and no matter of error."""
-    monkeypatch.setattr("dljax.comparison.claims.further_seeds", lambda *_, **__: 0)
+    monkeypatch.setattr("dljax.comparison.pair_tests.further_seeds", lambda *_, **__: 0)
 
 
 def losses(*shifts, num_seeds=SEEDS, seed=0, sd=1.0):
@@ -104,7 +104,14 @@ def test_where_the_optimum_is_known_losses_are_compared_by_their_logarithm():
     assert one["scale"] == "log ratio"
     assert one["effect"]["mean"] == pytest.approx(-np.log(100))
     (beyond,) = claims({"a": a - a.min(), "b": a}, "min", Question(), optimum=0.0)
-    assert beyond["scale"] == "difference"
+    assert (beyond["scale"], beyond["effect"]) == ("sign", None)
+
+
+def test_a_declared_margin_is_one_of_the_metric_whatever_is_known_of_the_optimum():
+    draw = np.random.default_rng(0)
+    finals = {name: level + draw.standard_normal(10) for name, level in (("a", 100), ("b", 120))}
+    (one,) = claims(finals, "min", Question(margin=0.5), optimum=0.0)
+    assert (one["scale"], one["verdict"]) == ("difference", "better")
 
 
 def test_runs_that_share_no_seeds_are_compared_by_welch_or_mann_and_whitney():
@@ -171,6 +178,36 @@ def test_seeds_may_be_added_until_a_family_is_resolved_without_more_errors(
 
     told = [stopped(losses(0, 0, 0, num_seeds=40, seed=s)) for s in range(num_studies)]
     assert np.mean(told) <= at_most(ALPHA, num_studies)
+
+
+@counts
+@pytest.mark.parametrize("unit", [0.5, 1.0])
+def test_a_metric_of_few_values_claims_no_more_at_any_look(num_studies, unit, no_further_seeds):
+    # as the accuracy on a few rows, whose differences are often all equal after a few seeds
+    def told(seed):
+        rounded = {
+            n: unit * np.round(x / unit) for n, x in losses(0, 0, num_seeds=15, seed=seed).items()
+        }
+        for number in (1, 2, 3):
+            finals = {name: x[: 5 * number] for name, x in rounded.items()}
+            (one,) = claims(finals, "min", Question(), looks=[5, 10, 15][:number])
+            if one["verdict"] != "unresolved":
+                return True
+        return False
+
+    assert np.mean([told(seed) for seed in range(num_studies)]) <= at_most(ALPHA, num_studies)
+
+
+def test_a_run_that_diverges_between_looks_changes_the_test_for_none_of_them():
+    finals = losses(-3.0, 0.0, num_seeds=20)
+    looks = [5, 10, 15, 20]
+    (whole,) = claims(finals, "min", Question(), looks=looks)
+    finals["b"][12] = np.nan
+    (lost,) = claims(finals, "min", Question(), looks=looks)
+    (before,) = claims({n: x[:10] for n, x in finals.items()}, "min", Question(), looks=looks[:2])
+    assert lost["test"] == whole["test"] == "e-values of t and signs"
+    assert lost["p"] <= before["p"]
+    assert (lost["effect"], lost["verdict"]) == (None, "better")
 
 
 @counts

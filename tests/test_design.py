@@ -11,7 +11,15 @@ import small
 import dljax as dj
 from dljax.comparison import fingerprint as fp
 from dljax.comparison.claims import Question
-from dljax.comparison.design import EVALUATION, TUNING, Design, arms_of, chosen, is_resolved
+from dljax.comparison.design import (
+    EVALUATION,
+    TUNING,
+    Design,
+    arms_of,
+    chosen,
+    claims_of,
+    is_resolved,
+)
 from dljax.comparison.search import (
     Range,
     Search,
@@ -93,12 +101,30 @@ def test_a_grid_goes_on_beyond_the_edge_its_best_value_lies_on():
     assert further(search, {}, 0, points, 2, 3) == []  # often enough
 
 
-def test_a_widened_product_stays_a_product():
+def test_a_widened_product_stays_a_product_and_only_the_rate_is_continued():
     search = checked_search("grid", None, 1)
-    points = first(search, {"a": [1.0, 10.0, 100.0], "b": [0.0, 1.0]}, 0)
+    points = first(search, {"b1": [0.0, 0.9], "learning_rate": [1.0, 10.0, 100.0]}, 0)
     whole = points + further(search, {}, 0, points, 5, 1)
-    axes = [sorted({point[name] for point in whole}) for name in ("a", "b")]
+    axes = [sorted({point[name] for point in whole}) for name in ("b1", "learning_rate")]
+    assert axes == [[0.0, 0.9], [1.0, 10.0, 100.0, 1e3, 1e4]]
     assert sorted(tuple(point.values()) for point in whole) == list(itertools.product(*axes))
+
+
+def test_no_value_is_continued_to_where_it_must_not_be():
+    search = checked_search("grid", None, 2)
+    decays = first(search, {"b1": [0.5, 0.9, 0.99]}, 0)
+    assert further(search, {}, 0, decays, 2, 1) == []
+    rates = first(search, {"learning_rate": [0.0, 3.0, 3.5]}, 0)
+    assert further(search, {}, 0, rates, 0, 1) == []
+    above = [point["learning_rate"] for point in further(search, {}, 0, rates, 2, 1)]
+    np.testing.assert_allclose(above, [3.5**2 / 3, 3.5**3 / 9])
+
+
+@pytest.mark.parametrize("method", DRAWN)
+def test_an_optimizer_without_anything_to_tune_is_one_trial_of_any_search(method):
+    search = checked_search(method, 9, 0)
+    assert first(search, {}, 0) == [{}]
+    assert further(search, {}, 0, [{}], 0, 1) == []
 
 
 @pytest.mark.parametrize(
@@ -200,6 +226,15 @@ def test_seeds_are_added_only_until_the_claims_are_resolved():
     assert 5 <= num_seeds(near) < 60
     hopeless = design(near, batch=5, most=20, question=Question(margin=1e-6))
     assert arms_of(hopeless, made_up(near))[0].results["seed"].nunique() == 22
+
+
+def test_the_last_batch_of_seeds_may_be_a_short_one():
+    optima = {"a": (0.1, 0.0), "bb": (0.1, 0.0)}
+    plan = design(optima, batch=5, most=12, question=Question(margin=1e-6))
+    arms = arms_of(plan, made_up(optima))
+    assert arms[0].results["seed"].nunique() == 14
+    (claim,) = claims_of(plan, arms, 3)
+    assert claim["num_seeds"] == [12, 12]
 
 
 def test_no_claim_is_a_resolved_one():

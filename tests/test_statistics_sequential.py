@@ -89,9 +89,9 @@ def test_batches_stop_at_the_first_resolved_look():
     assert decide_in_batches(D - D.mean(), [10, 30]).num_seeds == 30
 
 
-def test_equal_differences_are_sure_of_themselves_and_zeros_say_nothing():
-    np.testing.assert_array_equal(e_values([2.0, 2.0, 2.0]), [1, np.inf, np.inf])
-    np.testing.assert_allclose(e_values([0.0, 0.0, 0.0]), [1, 3**-0.5, 0.5])
+def test_equal_differences_count_by_their_signs_and_zeros_say_nothing():
+    np.testing.assert_allclose(e_values([2.0, 2.0, 2.0]), [1, 4 / 3, 2])  # 2^S / (S + 1)
+    np.testing.assert_allclose(e_values([0.0, 0.0, 0.0]), 1)
     assert e_values(np.resize([1.0, 1.0 + 1e-9], 1000))[-1] == np.inf  # beyond float64
 
 

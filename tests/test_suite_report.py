@@ -73,6 +73,12 @@ def test_problems_that_were_not_written_down_first_make_the_evidence_exploratory
         "c was not declared first",
         "b was declared first and left out",
     ]
+    (tmp_path / "late" / "a").mkdir(parents=True)
+    (tmp_path / "late" / "a" / "declaration.json").write_text("{}")
+    for _ in range(2):
+        assert suite.declared(tmp_path / "late", ["a", "b"]) == [
+            "a had run before the list of problems was written down"
+        ]
     told = across(suite_of(2), FROZEN, ["c was not declared first"], num_draws=20)
     assert told["evidence"] == "exploratory"
     assert told["because"][0] == "c was not declared first"
@@ -100,3 +106,5 @@ def test_a_suite_is_run_problem_by_problem_each_in_its_folder(tmp_path, monkeypa
         compare_suite(["beale", "beale"])
     with pytest.raises(ValueError, match="2 problems or more, got 1"):
         compare_suite(["beale"])
+    with pytest.raises(ValueError, match=r"must be a dljax.Problem or a name, got int"):
+        compare_suite(["beale", 3])

@@ -64,9 +64,13 @@ class _Watch:
 
     def __init__(self, plan: Plan):
         design = plan.design
-        tuning = sum(len(points) for points in design.points.values()) * len(design.tuning_seeds)
+        trials = [design.search.trials] * len(design.points)
+        if design.search.method != "zoom":
+            trials = [len(points) for points in design.points.values()]
+        runs = sum(trials) * len(design.tuning_seeds)
         self.num_steps = plan.problem.num_steps
-        self.total = (tuning + len(design.points) * design.batch) * self.num_steps
+        # at most: seeds need not all be added; at least: grids may be widened
+        self.total = (runs + len(design.points) * len(design.evaluation_seeds)) * self.num_steps
         self.seconds = {"compile": 0.0, "run": 0.0}
         self._since: dict[str, tuple[str, float]] = {}
         self._ran: dict[str, int] = {}

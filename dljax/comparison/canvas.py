@@ -125,13 +125,13 @@ def loss_axis(axes: "Axes", values: np.ndarray, initial: float) -> None:
     seen = np.append(np.clip(values[np.isfinite(values)], None, cap), initial)
     high = seen.max()
     if seen.min() < 0 or initial == 0:
-        margin = 0.05 * (high - seen.min())
+        margin = 0.05 * (high - seen.min()) or 1.0
         axes.set_ylim(seen.min() - margin, high + margin)
         return
     low = max(seen[seen > 0].min(), 1e-16 * high)
     margin = (high / low) ** 0.04
     axes.set_yscale("log")
-    axes.set_ylim(low / margin, min(high * margin, cap))
+    axes.set_ylim(low / margin, max(min(high * margin, cap), 1.1 * low))
     if high / low < 1e3:
         plain, near = FuncFormatter(lambda value, _: f"{value:g}"), high / low < 30
         axes.yaxis.set_major_formatter(plain)

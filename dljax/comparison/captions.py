@@ -152,7 +152,8 @@ def family(summary: Summary) -> list[str]:
     tests = f"{size} test{'s' if size > 1 else ''}"
     told = [
         f"Claims: {family['what']}, {tests} on {NUM_PROBLEMS} problem, adjusted by "
-        f"{family['correction']} to an error of {alpha:g} over them all. An effect is the first "
+        f"{family['correction']} to an error of {alpha:g} over all differences, and over all "
+        "equivalences. An effect is the first "
         f"less the second in test {words(problem['metric'])}, {SIGNS[problem['goal']]} favours "
         f"the first, with its {100 * (1 - alpha):g} % interval. Wins: the share of the seeds at "
         "which the first ends better, with its 95 % interval. A run that diverged loses.",

@@ -102,7 +102,9 @@ def claims_of(design: Design, arms: Iterable[Arm], num_batches: int = 1) -> list
     for arm in arms:
         rows = arm.results[arm.results["stage"] == EVALUATION]
         finals[arm.name] = final_metric(rows, f"test_{design.metric}").to_numpy().ravel()
-    looks = [design.batch * (i + 1) for i in range(num_batches)] if design.adapts else None
+    most = len(design.evaluation_seeds)
+    looks = [min(design.batch * (i + 1), most) for i in range(num_batches)]
+    looks = looks if design.adapts else None
     return claims(finals, design.goal, design.question, optimum=design.optimum, looks=looks)
 
 

@@ -20,8 +20,8 @@ ORDERS = {
 TESTS = {
     "sign-flip test": "the exact sign-flip test of the mean paired difference",
     "sign test": "the exact sign test, in which a diverged run loses",
-    "e-value of t": "e-values of the paired t statistic, which hold at every look at the seeds",
-    "e-value of signs": "e-values of the signs, in which a diverged run loses",
+    "e-values of t and signs": "the mean of e-values of the paired t statistic and of the signs, "
+    "which hold at every look at the seeds",
     "Welch's test": "Welch's t test",
     "Mann-Whitney test": "Mann and Whitney's test, in which a diverged run ranks last",
 }

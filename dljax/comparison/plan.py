@@ -48,10 +48,7 @@ def checked_problem(
       ValueError: If a size is out of range, or the split lacks validation or test rows.
       DataError: If the data are not fit.
     """
-    if not isinstance(problem, Problem):
-        raise ValueError(
-            f"the problem must be a dljax.Problem or a name, got {type(problem).__name__}."
-        )
+    a_problem(problem)
     for goal in (problem.goal, problem.target and problem.target.goal):
         if goal not in ("min", "max", None):
             raise ValueError(f"goal must be 'min' or 'max', got {goal!r}.")
@@ -79,6 +76,15 @@ def checked_problem(
         if problem.batch_size is not None:
             require("batch_size", problem.batch_size, f"[1, {num_train}]")
     _check_measures(problem)
+    return problem
+
+
+def a_problem(problem: Any) -> Problem:
+    """Returns the problem, or raises a `ValueError` if it is none."""
+    if not isinstance(problem, Problem):
+        raise ValueError(
+            f"the problem must be a dljax.Problem or a name, got {type(problem).__name__}."
+        )
     return problem
 
 

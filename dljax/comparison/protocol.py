@@ -29,6 +29,8 @@ from dljax.problems import Problem
 from dljax.store.files import check_writable
 from dljax.widths import checked_width
 
+FEWEST_SEEDS = 5  # of a batch, where claims are looked at after each
+
 
 def compare(
     problem: Problem | str,
@@ -84,8 +86,8 @@ def compare(
       baseline: The optimizer that the others are compared with; `None` compares every pair.
       margin: The smallest difference of the metric that matters, > 0; `None` takes a pooled
         standard deviation over seeds.
-      alpha: Error over all claims, in (0, 1).
-      most_seeds: Where it is more than `seeds`, batches of `seeds` further seeds are added until
+      alpha: Error over all claims of a difference, and over all of equivalence, in (0, 1).
+      most_seeds: Where it is more than `seeds`, >= 5 then, batches of so many are added until
         every claim is resolved, or there are so many; the error holds however often one looks.
       width: Members at once on one device; see `dj.population`.
       mesh: Devices; see `dj.population`.
@@ -118,7 +120,7 @@ def compare(
     most_seeds = seeds if most_seeds is None else most_seeds
     require_whole("most_seeds", most_seeds, f"[{seeds}, 1000000]")
     if most_seeds > seeds:
-        require_whole("seeds of a batch, where they are added,", seeds, "[2, 1000000]")
+        require_whole("seeds, where more are added,", seeds, f"[{FEWEST_SEEDS}, 1000000]")
     how = checked_search(search, trials, widen)
     spaces = {
         name: space_of(name, factory, (space or {}).get(name), learning_rates, how.method)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dljax.comparison.design import EVALUATION
+from dljax.comparison.pair_tests import margin_of
 from dljax.comparison.statistics import Comparison, final_metric, jsonable
 from dljax.comparison.statistics.paired import equivalence
 
@@ -97,5 +98,5 @@ def _p_apart(x: np.ndarray, y: np.ndarray) -> float:
     """Returns the p of "the means are a standard deviation apart or more"."""
     if x.size != y.size or x.size < 2 or np.isnan(x).any() or np.isnan(y).any():
         return 1.0
-    margin = float(np.sqrt((x.var(ddof=1) + y.var(ddof=1)) / 2))
-    return equivalence(x - y, margin) if margin else float(np.any(x != y))
+    margin, error = margin_of(x, y)
+    return equivalence(x - y, margin, error) if margin else float(np.any(x != y))

@@ -19,6 +19,7 @@ METHODS = ("grid", "random", "sobol", "zoom")
 TRIALS = 25  # of each optimizer where points are drawn
 ZOOM_ROUNDS, ZOOM = 3, 1 / 3  # rounds of "zoom", and the part of each range that the next one keeps
 BEYOND = 2  # values by which a grid is widened at an edge
+WIDENS = ("learning_rate", "eps")  # arguments of which it is, positive and without an upper bound
 
 
 class Range(NamedTuple):
@@ -44,7 +45,8 @@ class Search(NamedTuple):
         "sobol" scrambled Sobol points, which leave smaller holes; "zoom" draws at random in
         rounds, each in a third of the ranges around the best point so far (in their scales).
       trials: Points of each optimizer, where they are drawn.
-      widen: How many times a grid whose best value lies on its edge is continued by two values.
+      widen: How many times a grid is continued, geometrically and by two values, whose best
+        learning rate (or eps) lies on its edge.
     """
 
     method: str = "grid"
@@ -91,6 +93,8 @@ def first(search: Search, space: Mapping[str, Iterable[float] | Range], seed: in
     """
     if search.method == "grid":
         return [dict(zip(space, point)) for point in itertools.product(*space.values())]
+    if not space:
+        return [{}]  # nothing to tune
     return _placed(space, _draw(search, len(space), seed, 0))
 
 
@@ -114,7 +118,7 @@ def further(
     """
     if search.method == "grid":
         return _continued(points, points[best]) if number <= search.widen else []
-    if search.method != "zoom" or number >= ZOOM_ROUNDS:
+    if search.method != "zoom" or number >= ZOOM_ROUNDS or not space:
         return []
     return _placed(space, _draw(search, len(space), seed, number), points[best], ZOOM**number)
 
@@ -164,27 +168,16 @@ def _unscaled(found: Range, x: np.ndarray) -> np.ndarray:
 
 
 def _continued(points: Points, best: Mapping[str, float]) -> Points:
-    """Continues a grid by two values beyond each edge that the best point lies on."""
-    axes = {name: sorted({point[name] for point in points}) for name in best}
-    new = {}
-    for name, values in axes.items():
-        if len(values) > 2 and best[name] in (values[0], values[-1]):
-            new[name] = _beyond(values, best[name] == values[-1])
-    found: Points = []
-    for name, values in new.items():  # of an earlier argument the new values are there by now
-        found += [
-            dict(zip(axes, point))
-            for point in itertools.product(
-                *(values if other == name else axes[other] for other in axes)
-            )
-        ]
-        axes[name] = sorted([*axes[name], *values])
-    return found
+    """Continues a grid beyond the edge that the best point lies on, by two values of one argument.
 
-
-def _beyond(values: list[float], is_high: bool) -> list[float]:
-    """Returns the next values of a row: geometric where all are positive, else arithmetic."""
-    near, edge = (values[-2], values[-1]) if is_high else (values[1], values[0])
-    if values[0] > 0:
-        return [edge * (edge / near) ** (i + 1) for i in range(BEYOND)]
-    return [edge + (edge - near) * (i + 1) for i in range(BEYOND)]
+    That is the learning rate, or eps: what other arguments may be is not known here.
+    """
+    name = next((name for name in WIDENS if name in best), None)
+    axes = {other: sorted({point[other] for point in points}) for other in best}
+    values = [] if name is None else [value for value in axes[name] if value > 0]
+    if len(values) < 2 or best[name] not in (axes[name][0], axes[name][-1]) or best[name] <= 0:
+        return []
+    near, edge = (values[-2], values[-1]) if best[name] == values[-1] else (values[1], values[0])
+    new = [edge * (edge / near) ** (i + 1) for i in range(BEYOND)]
+    choices = (new if other == name else axes[other] for other in axes)
+    return [dict(zip(axes, point)) for point in itertools.product(*choices)]

@@ -10,6 +10,7 @@ import jax
 from dljax import problems as named
 from dljax.comparison import suite_report
 from dljax.comparison.across import SuiteComparison, across
+from dljax.comparison.plan import a_problem
 from dljax.comparison.protocol import compare
 from dljax.comparison.space import Factory
 from dljax.problems import Problem
@@ -47,7 +48,9 @@ def compare_suite(
       DataError: As `dj.compare`.
     """
     problems = list(problems)
-    names = [named.load(one).name if isinstance(one, str) else one.name for one in problems]
+    names = [
+        named.load(one).name if isinstance(one, str) else a_problem(one).name for one in problems
+    ]
     if len(names) < 2:
         raise ValueError(f"there must be 2 problems or more, got {len(names)}.")
     if twice := next((name for name in names if names.count(name) > 1), None):
@@ -80,10 +83,12 @@ def declared(out: Path, names: list[str]) -> list[str]:
     if not path.exists():
         check_writable(out)
         out.mkdir(parents=True, exist_ok=True)
-        write_document(path, {"problems": names, "time": session()["time"]})
-        return []
-    first = read_document(path, "problems", "time")
+        late = [name for name in names if (out / name / "declaration.json").exists()]
+        told = {"problems": names, "time": session()["time"], "late": late}
+        write_document(path, told)
+    first = read_document(path, "problems", "time", "late")
     more = [name for name in names if name not in first["problems"]]
     fewer = [name for name in first["problems"] if name not in names]
     told = {"was not declared first": more, "was declared first and left out": fewer}
+    told["had run before the list of problems was written down"] = first["late"]
     return [f"{', '.join(some)} {what}" for what, some in told.items() if some]

@@ -153,9 +153,16 @@ def _because(entries, widened, declared) -> list[str]:
     }
     if len(set(tried.values())) > 1:
         found.append("the optimizers did not have the same number of trials")
+    if pairs := [entry["name"] for entry in entries if _tried_two(entry)]:
+        found.append(f"of the values of {', '.join(pairs)} there were two, which are both edges")
     if edges := [entry["name"] for entry in entries if entry["edge"]]:
         found.append(f"the best value of {', '.join(edges)} lies on the edge of what was tried")
     return found
+
+
+def _tried_two(entry: Mapping[str, Any]) -> bool:
+    """Says whether the first argument, as a rule the learning rate, was tried at two values."""
+    return len({point[0] for point in entry["tuning"]["points"] if point}) == 2
 
 
 def _adaptive(design: Design) -> dict[str, int] | None:

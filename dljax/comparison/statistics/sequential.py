@@ -45,7 +45,8 @@ def e_values(d: ArrayLike, g: float = 1.0) -> np.ndarray:
         of about a standard deviation.
 
     Returns:
-      float[S]; 1 after the first seed, which says nothing; inf where all d are equal and not 0.
+      float[S]; 1 after the first seed, which says nothing; that of `sign_e_values` while all d are
+      equal.
 
     Raises:
       ValueError: If d is too short or not finite, or g is not positive.
@@ -57,8 +58,8 @@ def e_values(d: ArrayLike, g: float = 1.0) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         x = S * mean**2 / (sd**2 * nu)
         e = ((1 + x) / (1 + x / k)) ** (S / 2) / np.sqrt(k)
-    e = np.where(sd > 0, e, np.where(mean == 0, 1 / np.sqrt(k), np.inf))
-    return np.where(nu > 0, e, 1.0)
+    # equal d are no sign of a small variance where a metric takes few values: their signs count
+    return np.where(nu > 0, np.where(sd > 0, e, sign_e_values(np.sign(d))), 1.0)
 
 
 def equivalence_e_values(d: ArrayLike, margin: float, g: float = 1.0) -> np.ndarray:
