@@ -29,6 +29,7 @@ FLOORS = {
     **dict.fromkeys(("addresses", "options"), (0, "both")),
     "comparison": (4, "both"),
     "contract": (4, "both"),
+    "predict_pictures": (4, "both"),
     "replaying": (3, "populations"),
     "archive": (4, "both"),
     "folder_commands": (4, "both"),

@@ -3,6 +3,7 @@
 "Ensemble" is the score of the averaged prediction, never an average of scores.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -41,8 +42,8 @@ def summary(
 ) -> Summary:
     """Scores an ensemble of classifiers: "accuracy", "nll", "brier" and "ece", float[] each.
 
-    The ensemble is `mixture`; the calibrated one has the temperatures of `cross_fitted`, after the
-    members are averaged, and exactly the accuracy of the ensemble.
+    The ensemble is `mixture`; the calibrated one has the temperatures of `cross_fitted`, found
+    after the members are averaged, and exactly the accuracy of the ensemble.
 
     Args:
       key: Divides the rows into the parts of the cross-fitting.
@@ -52,15 +53,7 @@ def summary(
       num_parts: Number of parts, in [2, N].
     """
     log_p, labels = checked_classes(log_p, labels, members=True)
-
-    def scores(log_p):
-        table = reliability(log_p, labels, num_bins=num_bins)
-        return {**_class_scores(log_p, labels), "ece": ece(table)}
-
-    ensemble = mixture(log_p)
-    calibrated, _ = cross_fitted(key, ensemble, labels, num_parts=num_parts)
-    members = jax.tree.map(lambda x: x.mean(axis=0), jax.vmap(scores)(log_p))
-    return Summary(members, scores(ensemble), scores(calibrated))
+    return _summary(key, log_p, labels, num_bins=num_bins, num_parts=num_parts)
 
 
 def regression_summary(
@@ -75,8 +68,8 @@ def regression_summary(
 
     The ensemble is one normal with the mean and the variance of the mixture (Lakshminarayanan et
     al. 2017, arXiv:1612.01474, section 2.4). The calibrated one has the variance of each part of
-    the rows times the mean of (y - mean)^2 / variance over the other parts, its best factor there
-    (Laves et al. 2020, arXiv:2006.15022); its RMSE is that of the ensemble.
+    the rows times the mean of (y - mean)^2 / variance over the other parts, the factor of the
+    largest likelihood there (Laves et al. 2020, arXiv:2006.15022); its RMSE is the ensemble's.
 
     Args:
       key: Divides the rows into the parts of the cross-fitting.
@@ -88,26 +81,16 @@ def regression_summary(
     mean, variance = checked_members(mean=mean, variance=variance)
     (targets,) = checked_rows(mean.shape[1], targets=targets)
     require("variance", variance, "(0, inf)")
-
-    def scores(m, v):
-        likelihood = log_likelihood(m[None], v[None], targets)
-        ranked = crps(m[None], v[None], targets)
-        return {"rmse": rmse(m, targets), "nll": -likelihood.mean(), "crps": ranked.mean()}
-
-    m, v = mean.mean(axis=0), variance_parts(mean, variance).total
-    part = parts(key, len(targets), num_parts)
-    others = part[None] != jnp.arange(num_parts)[:, None]
-    factor = jnp.where(others, ((targets - m) ** 2 / v)[None], 0.0).sum(axis=1) / others.sum(axis=1)
-    members = jax.tree.map(lambda x: x.mean(axis=0), jax.vmap(scores)(mean, variance))
-    return Summary(members, scores(m, v), scores(m, factor[part] * v))
+    return _regression_summary(key, mean, variance, targets, num_parts=num_parts)
 
 
 def member_curve(log_p: jax.Array, labels: jax.Array) -> Metrics:
     """Scores the ensembles of 1, 2, ..., S members of one run.
 
-    The score for s members is the mean over the S ensembles of s members that follow each other in
-    a circle: each member is in s of them. So s = 1 is the mean of the members, s = S the
-    ensemble. Other than that ensembles share members: neighbouring points are no independent ones.
+    The score of s members is the mean over the S ensembles of s members that follow each other in
+    a circle, so that each member is in s of them: s = 1 is the mean of the members, s = S the
+    ensemble. Neighbouring points share most of their members; their differences are no
+    independent ones.
 
     Args:
       log_p: Log-probabilities of S members, float[S, N, C].
@@ -117,16 +100,52 @@ def member_curve(log_p: jax.Array, labels: jax.Array) -> Metrics:
       "accuracy", "nll" and "brier", float[S] each.
     """
     log_p, labels = checked_classes(log_p, labels, members=True)
-    S = len(log_p)
-    number = jnp.log(jnp.arange(1, S + 1, dtype=log_p.dtype))[:, None, None]
+    return _member_curve(log_p, labels)
+
+
+@partial(jax.jit, static_argnames=("num_bins", "num_parts"))
+def _summary(key, log_p, labels, *, num_bins, num_parts):
+    def scores(log_p):
+        table = reliability(log_p, labels, num_bins=num_bins)
+        return {**_class_scores(log_p, labels), "ece": ece(table)}
+
+    ensemble = mixture(log_p)
+    calibrated, _ = cross_fitted(key, ensemble, labels, num_parts=num_parts)
+    return Summary(_mean(jax.vmap(scores)(log_p)), scores(ensemble), scores(calibrated))
+
+
+@partial(jax.jit, static_argnames="num_parts")
+def _regression_summary(key, mean, variance, targets, *, num_parts):
+    def scores(m, v):
+        likelihood = log_likelihood(m[None], v[None], targets)
+        ranked = crps(m[None], v[None], targets)
+        return {"rmse": rmse(m, targets), "nll": -likelihood.mean(), "crps": ranked.mean()}
+
+    m, v = mean.mean(axis=0), variance_parts(mean, variance).total
+    part = parts(key, len(targets), num_parts)
+    others = part[None] != jnp.arange(num_parts)[:, None]
+    ratio = ((targets - m) ** 2 / v)[None]
+    factor = jnp.where(others, ratio, 0.0).sum(axis=1) / others.sum(axis=1)
+    return Summary(
+        _mean(jax.vmap(scores)(mean, variance)), scores(m, v), scores(m, factor[part] * v)
+    )
+
+
+@jax.jit
+def _member_curve(log_p, labels):
+    number = jnp.arange(1, len(log_p) + 1, dtype=log_p.dtype)[:, None, None]
 
     def from_start(start):
         sums = jax.lax.cumlogsumexp(jnp.roll(log_p, -start, axis=0), axis=0)
-        return jax.vmap(lambda log_p: _class_scores(log_p, labels))(sums - number)
+        return jax.vmap(lambda log_p: _class_scores(log_p, labels))(sums - jnp.log(number))
 
-    return jax.tree.map(lambda x: x.mean(axis=0), jax.lax.map(from_start, jnp.arange(S)))
+    return _mean(jax.lax.map(from_start, jnp.arange(len(log_p))))
 
 
 def _class_scores(log_p: jax.Array, labels: jax.Array) -> Metrics:
     measures = {"accuracy": accuracy, "nll": nll, "brier": brier}
     return {name: measure(log_p, labels).mean() for name, measure in measures.items()}
+
+
+def _mean(scores: Metrics) -> Metrics:
+    return jax.tree.map(lambda x: x.mean(axis=0), scores)

@@ -22,6 +22,7 @@ def auroc(inside: jax.Array, outside: jax.Array) -> jax.Array:
     Returns:
       float[], in [0, 1]; 1/2 is chance.
     """
+    inside, outside = _checked(inside, outside)
     below, below_or_equal = (_number(inside, outside, side) for side in ("left", "right"))
     return ((below + below_or_equal) / (2 * len(inside))).mean()
 
@@ -41,6 +42,7 @@ def aupr(inside: jax.Array, outside: jax.Array) -> jax.Array:
     Returns:
       float[], in (0, 1].
     """
+    inside, outside = _checked(inside, outside)
     found = len(outside) - _number(outside, outside, "left")
     false = len(inside) - _number(inside, outside, "left")
     return (found / (found + false)).mean()
@@ -59,14 +61,18 @@ def fpr95(inside: jax.Array, outside: jax.Array) -> jax.Array:
     Returns:
       float[], in [0, 1]; smaller is better.
     """
+    inside, outside = _checked(inside, outside)
     below = _number(inside, outside, "left")
     passes = below < -(-95 * len(inside) // 100)
     return jnp.where(jnp.isnan(below), jnp.nan, passes.astype(jnp.float32)).mean()
 
 
+def _checked(inside: jax.Array, outside: jax.Array) -> list[jax.Array]:
+    return [*checked_rows(inside=inside), *checked_rows(outside=outside)]
+
+
 def _number(inside: jax.Array, outside: jax.Array, side: str) -> jax.Array:
     """For each of `outside` the number of `inside` below it ("left"), or not above ("right")."""
-    (inside,), (outside,) = checked_rows(inside=inside), checked_rows(outside=outside)
     number = jnp.searchsorted(jnp.sort(inside), outside, side=side)
     unknown = jnp.isnan(inside).any() | jnp.isnan(outside)  # traced ones may be
     return jnp.where(unknown, jnp.nan, number.astype(jnp.float32))

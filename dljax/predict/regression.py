@@ -1,11 +1,15 @@
 """Scores of predictions of numbers: of their means, their densities and their intervals."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from dljax.errors import require
 from dljax.predict.checks import checked_members, checked_rows
+
+_ROOT_2 = math.sqrt(2)
 
 
 def rmse(mean: jax.Array, targets: jax.Array) -> jax.Array:
@@ -43,7 +47,7 @@ def crps(mean: jax.Array, variance: jax.Array, targets: jax.Array) -> jax.Array:
     Assoc. 102, section 4.2), in closed form after Grimit et al. 2006, Q. J. R. Meteorol. Soc. 132:
 
         1/S sum_s A(y - m_s, v_s) - 1/(2 S^2) sum_s,t A(m_s - m_t, v_s + v_t)
-        A(m, v) = 2 sqrt(v) phi(m / sqrt(v)) + m (2 Phi(m / sqrt(v)) - 1),  A(m, 0) = |m|
+        A(m, v) = sqrt(2 v / pi) exp(-m^2 / (2 v)) + m erf(m / sqrt(2 v)),  A(m, 0) = |m|
 
     One normal is S = 1; a sample, such as of members without a density, is variance 0. Memory
     is S^2 N.
@@ -87,8 +91,7 @@ def interval_score(
 def _mean_distance(m: jax.Array, v: jax.Array) -> jax.Array:
     """E|X| of a normal X of mean m and variance v >= 0."""
     s = jnp.sqrt(jnp.where(v > 0, v, 1.0))
-    normal = jax.scipy.stats.norm
-    A = 2 * s * normal.pdf(m / s) + m * (2 * normal.cdf(m / s) - 1)
+    A = s * math.sqrt(2 / math.pi) * jnp.exp(-((m / s) ** 2) / 2) + m * jax.lax.erf(m / s / _ROOT_2)
     return jnp.where(v > 0, A, jnp.abs(m))
 
 
