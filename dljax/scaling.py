@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from dljax.splits import Rows
 from dljax.sums import sum_by_halves
 
+BLOCK = 256  # rows added at a time: what is summed stays in the cache
+
 
 class Standardizer(NamedTuple):
     """What standardises a feature x: (x - mean) / sd, in units of x."""
@@ -31,17 +33,26 @@ def standardizer(x: jax.Array, rows: Rows) -> Standardizer:
     Returns:
       `mean` and `sd`, float[...], at least float32.
     """
-    x = jnp.asarray(x)[rows.index]
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    w = rows.weight.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
-    used = w > 0
-    total = sum_by_halves(w)
-    low = jnp.where(used, x, jnp.inf).min(0)
-    high = jnp.where(used, x, -jnp.inf).max(0)
-    mean = sum_by_halves(jnp.where(used, w * x, 0.0)) / total
-    mean = jnp.where(low == high, low, mean)
-    variance = sum_by_halves(jnp.where(used, w * (x - mean[None]) ** 2, 0.0)) / total
-    # tiny features may vary and have squares of 0
+    x = jnp.asarray(x)
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    index, weight = _in_blocks(rows.index), _in_blocks(rows.weight.astype(dtype))
+    total = sum_by_halves(rows.weight.astype(dtype))
+
+    def weighted_mean(f):
+        def add(total, block):
+            index, w = block
+            w = w.reshape(-1, *[1] * (x.ndim - 1))
+            return total + jnp.where(w > 0, w * f(x[index].astype(dtype)), 0.0), None
+
+        start = jnp.zeros((index.shape[1], *x.shape[1:]), dtype)
+        sums, _ = jax.lax.scan(add, start, (index, weight))
+        # the barrier keeps the quotient from being rounded as the width of a tile suggests
+        return jax.lax.optimization_barrier(sum_by_halves(sums) / total)
+
+    # differences from one of the rows: what is constant has a mean and a deviation without error
+    origin = x[rows.index[jnp.argmax(rows.weight > 0)]].astype(dtype)
+    mean = origin + weighted_mean(lambda x: x - origin[None])
+    variance = weighted_mean(lambda x: (x - mean[None]) ** 2)
     return Standardizer(mean, jnp.where(variance > 0, jnp.sqrt(variance), 1.0))
 
 
@@ -54,3 +65,9 @@ def standardized(x: jax.Array, rows: Rows) -> jax.Array:
     """
     mean, sd = standardizer(x, rows)
     return (x - mean[None]) / sd[None]
+
+
+def _in_blocks(x: jax.Array) -> jax.Array:
+    """Cuts [M] into blocks of `BLOCK`, [num_blocks, BLOCK], the last one padded with zeros."""
+    size = min(BLOCK, len(x))
+    return jnp.pad(x, (0, -len(x) % size)).reshape(-1, size)

@@ -81,13 +81,12 @@ def test_a_fold_built_inside_a_member_trains_on_nothing_of_its_held_out_rows():
     data = small.blobs(N)
     run = dj.population(member)
     ours = run((data,), {"fold": np.arange(K)})
-    for fold in (0, 2):
-        held_out = entries(dj.stratified_kfold(KEY, N, K, fold, data["y"], 3).valid)
-        garbage = {**data, "x": data["x"].copy()}
-        garbage["x"][held_out] = np.nan
-        theirs = run((garbage,), {"fold": np.arange(K)})
-        chex.assert_trees_all_equal(of_fold(ours, fold), of_fold(theirs, fold))
-        assert np.isnan(theirs[1]["train_loss"][1]).any()  # other folds do train on them
+    held_out = jax.jit(lambda y: dj.stratified_kfold(KEY, N, K, 2, y, 3).valid)(data["y"])
+    garbage = {**data, "x": data["x"].copy()}
+    garbage["x"][entries(held_out)] = np.nan
+    theirs = run((garbage,), {"fold": np.arange(K)})
+    chex.assert_trees_all_equal(of_fold(ours, 2), of_fold(theirs, 2))
+    assert np.isnan(theirs[1]["train_loss"][:2]).any(axis=1).all()  # the others train on them
 
 
 def split_of(*parts):

@@ -62,7 +62,8 @@ def test_a_constant_feature_becomes_zero_and_images_and_integers_are_scaled_too(
 
 
 def test_the_bits_of_what_is_fitted_are_the_same_at_every_width():
-    fit = jax.jit(jax.vmap(lambda fold: dj.standardizer(X, dj.kfold(KEY, 40, 8, fold).train)))
+    x = np.tile(X, (8, 1)) + DRAW.normal(size=(320, 1)).astype(np.float32)  # more than a block
+    fit = jax.jit(jax.vmap(lambda fold: dj.standardizer(x, dj.kfold(KEY, 320, 8, fold).train)))
     folds = np.arange(8)
     alone = [np.concatenate(x) for x in zip(*(fit(folds[i : i + 1]) for i in range(8)))]
     for width in (2, 8):
@@ -75,3 +76,19 @@ def test_the_bits_of_what_is_fitted_are_the_same_at_every_width():
 def test_a_sum_by_halves_is_the_sum(n):
     x = DRAW.integers(-9, 9, (n, 3)).astype(np.float32)
     np.testing.assert_array_equal(sum_by_halves(x), x.sum(axis=0))  # whole numbers add exactly
+
+
+def test_many_rows_are_added_in_blocks_and_none_but_those_chosen():
+    x = (DRAW.normal(size=(600, 2)) * [1e-3, 1e4] + [1, -1e4]).astype(np.float32)
+    index = np.arange(1, 600, dtype=np.int32)  # two blocks and a rest, filled with row 0
+    expected = x[1:].astype(np.float64)
+    x[0] = np.nan
+    mean, sd = standardizer(x, dj.Rows(index, np.int32(599), np.ones(599, np.float32)))
+    # float32 sums of about 600 terms of both signs
+    np.testing.assert_allclose(mean, expected.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(sd, expected.std(axis=0), rtol=1e-5)
+
+
+def test_an_empty_part_has_no_mean():
+    nothing = dj.Rows(np.zeros(4, np.int32), np.int32(0), np.zeros(4, np.float32))
+    assert np.isnan(standardizer(X, nothing).mean).all()

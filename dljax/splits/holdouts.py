@@ -39,8 +39,8 @@ def stratified_holdout(
 ) -> Split:
     """Holds out the same fractions of every class, up to whole rows.
 
-    The parts are as large as those of `holdout`. Of n rows of a class `valid` gets v n, rounded
-    down or up, and `test` is less than 2 rows off its share; scikit-learn's
+    The parts are as large as those of `holdout`. Of n rows of a class `valid` gets n / N of its
+    rows, rounded down or up, and `test` is less than 2 rows off its share; scikit-learn's
     `StratifiedShuffleSplit` rounds likewise, and may choose other classes to round up.
 
     Args:

@@ -91,12 +91,13 @@ def undersample(
       ValueError: If `per_class` is below 1, or concrete labels are no classes.
     """
     require_labels(rows, labels, num_classes)
+    if per_class is not None:
+        require_whole("per_class", per_class, "[1, inf)")
     rows = by_class(key, rows, labels, num_classes)
     slots = rows.index.shape[0]
     sizes = class_sizes(rows, labels, num_classes)
     number = jnp.min(jnp.where(sizes > 0, sizes, slots))
     if per_class is not None:
-        require_whole("per_class", per_class, "[1, inf)")
         number, slots = jnp.minimum(number, per_class), min(slots, num_classes * per_class)
     first = jnp.cumsum(sizes) - sizes
     own = classes_of(rows, labels, num_classes)
