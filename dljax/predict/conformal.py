@@ -108,7 +108,9 @@ def fold_of(valid: Rows, num_rows: int) -> jax.Array:
       int32[N].
     """
     folds = jnp.arange(len(valid.index), dtype=jnp.int32)[:, None]
-    return jnp.zeros(num_rows, jnp.int32).at[valid.index].set(folds)
+    real = jnp.arange(valid.index.shape[1])[None] < jnp.asarray(valid.count)[:, None]
+    index = jnp.where(real, valid.index, num_rows)  # out of bounds: dropped
+    return jnp.zeros(num_rows, jnp.int32).at[index].set(folds, mode="drop")
 
 
 def lac_scores(log_p: jax.Array) -> jax.Array:
