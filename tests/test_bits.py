@@ -99,6 +99,7 @@ def test_on_one_device_or_on_two_a_member_has_the_same_bits(kind, seven):
     chex.assert_trees_all_equal(run(kind, range(7), width=2, mesh=mesh_of(2)), seven)
 
 
+@one_kind("mlp with dropout")
 @pytest.mark.skipif(not SAME_AT_ANY_WIDTH, reason="this jaxlib is not one the option is for")
 def test_in_a_wider_tile_a_member_has_the_same_bits(kind, seven):
     chex.assert_trees_all_equal(run(kind, range(7), width=8), seven)

@@ -153,6 +153,7 @@ def test_runs_equal_to_those_published_are_no_difference():
     assert (experiment.compared(loss + 1.0, "replayed").p < 0.05).all()
 
 
+@pytest.mark.slow
 def test_the_seven_classics_on_the_published_quadratic_leave_curves_that_can_be_audited(
     small, capsys
 ):

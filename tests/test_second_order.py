@@ -277,7 +277,7 @@ def test_the_history_holds_the_cost_of_every_evaluation():
         pytest.param(lambda: opt.newton_cg(damping=0.1), marks=pytest.mark.slow),
         pytest.param(lambda: opt.natural_gradient(0.1, damping=0.1), marks=pytest.mark.slow),
         pytest.param(lambda: opt.gauss_newton(damping=0.1), marks=pytest.mark.slow),
-        lambda: opt.kfac(0.1),
+        pytest.param(lambda: opt.kfac(0.1), marks=pytest.mark.slow),
         pytest.param(lambda: opt.diagonal_fisher(0.1, damping=0.1), marks=pytest.mark.slow),
     ],
     ids=["newton", "newton_cg", "natural_gradient", "gauss_newton", "kfac", "diagonal_fisher"],
@@ -387,6 +387,7 @@ def trained(optimizer, model=None):
     return run_it(jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_kfac_takes_the_layers_that_a_partition_gives_it():
     optimizer = optax.partition(
         {"kfac": opt.kfac(0.1), "adam": opt.adam(0.01)}, {"a": "kfac", "norm": "adam", "b": "kfac"}
@@ -410,6 +411,7 @@ def test_multi_steps_hands_the_functions_on():
     assert loss[-1] < loss[0]
 
 
+@pytest.mark.slow
 def test_optax_line_searches_run_in_the_trainer():
     loss = trained(optax.lbfgs())
     assert loss[-1] < loss[0]
