@@ -109,9 +109,10 @@ def test_bins_of_equal_mass_are_even_and_do_not_depend_on_the_order_of_rows():
     log_p = np.repeat(LOG_P[0][:20], 3, axis=0)  # every confidence three times
     labels = LABELS
     order = np.random.default_rng(1).permutation(N)
+    reliability = jax.jit(dj.predict.reliability, static_argnames=("num_bins", "bins"))
     for num_bins, kinds in ((10, {6}), (15, {3, 6})):
         tables = [
-            dj.predict.reliability(log_p[i], labels[i], num_bins=num_bins, bins="mass")
+            reliability(log_p[i], labels[i], num_bins=num_bins, bins="mass")
             for i in (np.arange(N), order)
         ]
         assert set(tables[0].count.tolist()) <= kinds
@@ -152,12 +153,13 @@ def test_debiasing_takes_the_bias_away_of_a_calibrated_model():
 
 def test_the_temperature_is_the_minimum_and_undoes_the_one_that_was_put_in():
     log_p, labels = calibrated_rows(KEY, 4000)
-    hot = dj.predict.tempered(log_p, 0.4)  # too sure
-    T = dj.predict.temperature(hot, labels)
+    tempered, temperature = jax.jit(dj.predict.tempered), jax.jit(dj.predict.temperature)
+    hot = tempered(log_p, 0.4)  # too sure
+    T = temperature(hot, labels)
     assert abs(T - 2.5) < 0.15  # about three standard errors of 4,000 rows
-    nll = lambda T: dj.predict.nll(dj.predict.tempered(hot, T), labels).mean()  # noqa: E731
+    nll = lambda T: dj.predict.nll(tempered(hot, T), labels).mean()  # noqa: E731
     assert nll(T) < min(nll(0.97 * T), nll(1.03 * T), nll(1.0))
-    np.testing.assert_allclose(dj.predict.temperature(log_p, labels), T / 2.5, rtol=1e-4)
+    np.testing.assert_allclose(temperature(log_p, labels), 0.4 * T, rtol=1e-4)
 
 
 def test_temperatures_that_have_no_minimum_end_at_an_end():
@@ -183,14 +185,16 @@ def test_the_likeliest_class_stays_exactly_at_every_temperature(logits, T):
 
 def test_cross_fitting_calibrates_no_row_by_itself():
     log_p, labels = LOG_P[0], LABELS
-    fitted, temperatures = dj.predict.cross_fitted(KEY, log_p, labels, num_parts=3)
+    cross_fitted = jax.jit(dj.predict.cross_fitted, static_argnames="num_parts")
+    temperature, tempered = jax.jit(dj.predict.temperature), jax.jit(dj.predict.tempered)
+    fitted, temperatures = cross_fitted(KEY, log_p, labels, num_parts=3)
     assert temperatures.shape == (3,)
     part = dj.predict.calibration.parts(KEY, N, 3)
     assert np.bincount(part).tolist() == [20, 20, 20]
     for k in range(3):
-        T = dj.predict.temperature(log_p[part != k], labels[part != k])
+        T = temperature(log_p[part != k], labels[part != k])
         np.testing.assert_allclose(temperatures[k], T, rtol=1e-5)  # sums in another order
-        rows = dj.predict.tempered(log_p[part == k], T)
+        rows = tempered(log_p[part == k], T)
         np.testing.assert_allclose(fitted[part == k], rows, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match=r"num_parts must be in \[2, 60\], got 61"):
         dj.predict.cross_fitted(KEY, log_p, labels, num_parts=61)
