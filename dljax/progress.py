@@ -44,8 +44,9 @@ def progress_line(total: int, unit: str) -> Iterator[Callable[[str, str, int], N
                 bar.update(task, completed=num_done, description=now)
                 if is_news and not console.is_terminal:
                     speed = bar.tasks[0].finished_speed or bar.tasks[0].speed or 0
+                    percent = min(100, 100 * num_done / total)  # rounds may come on the way
                     print(
-                        f"{min(100, 100 * num_done / total):3.0f} %  {now or 'done'}  {speed:,.0f} {unit}/s",
+                        f"{percent:3.0f} %  {now or 'done'}  {speed:,.0f} {unit}/s",
                         file=sys.stderr,
                         flush=True,
                     )
