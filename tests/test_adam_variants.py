@@ -104,7 +104,8 @@ def test_updates_of_zero_gradients_are_finite_in_float16_and_for_leaves_of_every
     updates, state = two_steps(grads)
     chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
     chex.assert_tree_all_finite((updates, state))
-    assert {x.dtype for x in jax.tree.leaves(state.stats)} == {jnp.dtype("float32")}
+    kept = {x.dtype for x in jax.tree.leaves(state.stats)} - {jnp.dtype("int32")}  # counters
+    assert kept == {jnp.dtype("float32")}
 
 
 @every_optimizer
