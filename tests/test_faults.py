@@ -908,5 +908,5 @@ def test_a_problem_whose_name_is_no_name_of_a_folder_is_refused(tmp_path, monkey
     code, said = called("compare", "mine.py:problem", *COMPARE[2:])
     assert code == 2
     assert said.count("\n") == 1
-    assert "[A-Za-z0-9._-]{1,64}" in said
+    assert "[A-Za-z0-9._+-]{1,64}" in said
     assert sorted(set(os.listdir()) - {"__pycache__"}) == ["mine.py"]

@@ -127,6 +127,7 @@ def test_evidence_is_confirmatory_only_if_the_declaration_came_first(tmp_path):
     assert told["declaration"] is None
 
 
+@pytest.mark.slow
 def test_an_optimum_on_the_edge_is_exploratory_until_the_grid_is_widened(tmp_path):
     how = {"search": "grid", "trials": None, "learning_rates": [1e-3, 3e-3, 9e-3], "seeds": 2}
     edge = compared(tmp_path / "edge", ["sgd"], **how).summary
@@ -138,6 +139,7 @@ def test_an_optimum_on_the_edge_is_exploratory_until_the_grid_is_widened(tmp_pat
     assert wide["optimizers"][0]["value"][0] > 9e-3
 
 
+@pytest.mark.slow
 def test_curvature_along_training_is_a_part_of_the_results():
     found = dj.compare(
         dj.problems.load("quadratic")._replace(curvature=Curvature(num_iterations=10)),

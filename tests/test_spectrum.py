@@ -159,6 +159,7 @@ def member(data, *, seed, learning_rate, curvature):
     return state.variables, history
 
 
+@pytest.mark.slow
 def test_a_member_has_its_own_curvature_and_the_bits_of_training_without():
     cells = {"seed": np.arange(5, dtype=np.uint32), "learning_rate": np.full(5, 0.01, np.float32)}
     cells["learning_rate"][3] = np.inf

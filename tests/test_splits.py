@@ -108,7 +108,9 @@ def test_the_mean_fraction_out_of_bag_is_that_of_independent_draws():
     "split",
     [
         lambda key: dj.kfold(key, SLOTS, 5, 1),
-        lambda key: dj.holdout(key, SLOTS, valid=0.3, test=0.2),
+        pytest.param(
+            lambda key: dj.holdout(key, SLOTS, valid=0.3, test=0.2), marks=pytest.mark.slow
+        ),
         lambda key: dj.bootstrap(key, SLOTS),
     ],
     ids=["kfold", "holdout", "bootstrap"],
