@@ -11,6 +11,7 @@ from dljax import trees
 from dljax.errors import require
 from dljax.keys import stream
 from dljax.splits import Rows, Split, all_rows, random_order
+from dljax.sums import sum_by_halves
 from dljax.types import Batch, Data, Metrics, PyTree
 
 EVAL_ROWS = 512  # rows evaluated at a time: memory, against the overhead of the loop
@@ -164,7 +165,7 @@ def _average(data: Data, parts: dict[str, Rows], measure: Callable[[Batch], Metr
             term = jnp.where(rows.weight != 0, rows.weight * value, 0.0)
             terms.append(jnp.pad(term, (0, longest - term.size)))
         start = end
-    sums = _row_sums(jnp.stack(terms)).reshape(len(parts), -1)
+    sums = sum_by_halves(jnp.stack(terms, axis=1)).reshape(len(parts), -1)
     return {
         f"{part}_{name}": total / all_sums[0]
         for part, all_sums in zip(parts, sums, strict=True)
@@ -192,16 +193,6 @@ def _in_slices(x: jax.Array, **padding: str) -> jax.Array:
     num_slices = -(-x.size // EVAL_ROWS)
     size = -(-x.size // num_slices)
     return jnp.pad(x, (0, num_slices * size - x.size), **padding).reshape(-1, size)
-
-
-def _row_sums(x: jax.Array) -> jax.Array:
-    """Adds up rows of float[K, N] by halves: XLA's own sum orders its terms by a tile's width."""
-    x = jnp.pad(x, ((0, 0), (0, (1 << max(x.shape[1] - 1, 0).bit_length()) - x.shape[1])))
-    while x.shape[1] > 1:
-        half = x.shape[1] // 2
-        # without the barrier the halves of halves would be written out as one expression
-        x = jax.lax.optimization_barrier(x[:, :half] + x[:, half:])
-    return x[:, 0]
 
 
 def _drawn_batches(draw_batch: Callable[[jax.Array], Batch], parts: list[str]) -> Batches:

@@ -1,5 +1,6 @@
 """The kinds of options that the command line takes, and how each is shown in its help."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import tyro
@@ -20,20 +21,17 @@ def _number(words: list[str]) -> float:
         raise ValueError(f"must be a number, got {words[0]!r}.") from None
 
 
-_Int = PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="N",
-    instance_from_str=_whole_number,
-    is_instance=lambda value: value is None or isinstance(value, int),
-    str_from_instance=lambda value: ["" if value is None else str(value)],
-)
-_Float = PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="X",
-    instance_from_str=_number,
-    is_instance=lambda value: value is None or isinstance(value, float),
-    str_from_instance=lambda value: ["" if value is None else str(value)],
-)
+def _optional(kind: type, metavar: str, parsed: Callable) -> PrimitiveConstructorSpec:
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=parsed,
+        is_instance=lambda value: value is None or isinstance(value, kind),
+        str_from_instance=lambda value: ["" if value is None else str(value)],
+    )
+
+
+_Int, _Float = _optional(int, "N", _whole_number), _optional(float, "X", _number)
 _Text = tyro.conf.arg(help_behavior_hint="")
 Count = Annotated[int | None, _Int, _Text]
 Number = Annotated[float | None, _Float, _Text]

@@ -57,6 +57,7 @@ def test_the_declaration_names_all_that_was_decided_and_came_before_the_runs(com
     assert declared["question"] == {"baseline": None, "margin": 1e-6, "alpha": 0.05, "power": 0.8}
     assert declared["settings"]["search"] == {"method": "zoom", "trials": 6, "widen": 0}
     assert declared["settings"]["adaptive"] == {"batch": 5, "most": 7}
+    assert declaration["axes"]["tf1.adam dialect"] == {"labels": ["tf1"]}
     assert declared["fingerprint"] == fingerprint(problem(), 0, 1)
     assert comparison.summary["declaration"]["time"] <= read(folder).sessions[0]["time"]
     assert len(comparison.summary["declaration"]["id"]) == 12

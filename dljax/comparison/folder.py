@@ -34,6 +34,8 @@ def opened(out: str | os.PathLike, plan: Plan, source: Mapping[str, Any]) -> Run
     """
     design = plan.design
     axes = {"optimizer": {"labels": list(design.points)}}
+    for name, dialect in told_of(plan)["settings"]["dialects"].items():
+        axes[f"{name} dialect"] = {"labels": [dialect or "own"]}
     for name, points in design.points.items():
         axes[f"{name} point"] = {"labels": [_spelt(_plain(point)) for point in points]}
     for name, ranges in design.ranges.items():
