@@ -11,12 +11,21 @@ from dljax.errors import DataError
 from dljax.halving import successive_halving
 from dljax.hosts import join
 from dljax.keys import stream
+from dljax.learners import Learner, learner, scaled
 from dljax.models import Model, flat_lecun, linen_model, nnx_model
 from dljax.named import Study
 from dljax.populations import population
 from dljax.problems import Problem, Target
 from dljax.range_test import learning_rate_range
 from dljax.replaying import Replay
+from dljax.resampling import (
+    Bagged,
+    CrossValidated,
+    bagging,
+    cross_validate,
+    ensemble,
+    tuned,
+)
 from dljax.scaling import standardized, standardizer
 from dljax.spectrum import Curvature
 from dljax.splits import (
@@ -50,9 +59,12 @@ from dljax.types import Member
 __version__ = "0.1.0"
 
 __all__ = [
+    "Bagged",
     "Comparison",
+    "CrossValidated",
     "Curvature",
     "DataError",
+    "Learner",
     "Member",
     "Model",
     "Problem",
@@ -69,6 +81,7 @@ __all__ = [
     "analyze",
     "augment",
     "augmented",
+    "bagging",
     "bayesian_bootstrap",
     "bench",
     "bootstrap",
@@ -76,7 +89,9 @@ __all__ = [
     "compare",
     "compare_suite",
     "configure",
+    "cross_validate",
     "datasets",
+    "ensemble",
     "feature_subset",
     "flat_lecun",
     "group_kfold",
@@ -84,6 +99,7 @@ __all__ = [
     "join",
     "kfold",
     "leaks",
+    "learner",
     "learning_rate_range",
     "leave_one_out",
     "linen_model",
@@ -102,6 +118,7 @@ __all__ = [
     "run",
     "run_in_rounds",
     "run_until",
+    "scaled",
     "schedules",
     "standardized",
     "standardizer",
@@ -115,5 +132,6 @@ __all__ = [
     "supervised",
     "time_series_split",
     "trainer",
+    "tuned",
     "undersample",
 ]

@@ -18,7 +18,8 @@ FLOORS = {
     **dict.fromkeys(("tasks", "datasets", "batches", "curvature", "kronecker"), (2, "learning")),
     **dict.fromkeys(("slots", "spectrum"), (2, "learning")),
     **dict.fromkeys(("training", "stopping", "problems", "range_test"), (3, "learning")),
-    "predict": (3, "learning"),
+    **dict.fromkeys(("predict", "learners"), (3, "learning")),
+    "resampling": (4, "both"),
     **dict.fromkeys(
         ("axes", "plans", "named", "folders", "studies", "halving"), (3, "populations")
     ),

@@ -1,0 +1,133 @@
+"""What can be resampled: a way of learning from some rows, as two pure functions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dljax import trees
+from dljax.optimizers import eval_params
+from dljax.scaling import Standardizer, standardizer
+from dljax.splits import Rows
+from dljax.sums import sum_by_halves
+from dljax.tasks import Task
+from dljax.training import run, trainer
+from dljax.types import Batch, Data, Metrics, PyTree
+
+
+class Learner(NamedTuple):
+    """Learns from some rows and predicts others; one run, for the caller to map.
+
+    Attributes:
+      fit: `fit(key, data, split, **numbers) -> model`, a tree of arrays, learnt from the rows of
+        `split.train` with their weights; `split.valid`, where it is there, may stop or select.
+        Numbers such as a learning rate may be traced.
+      predict: `predict(model, batch) -> outputs`, leaves [B, ...]; NaN of a run that diverged.
+      measure: `measure(outputs, batch) -> {name: float[B]}`, what scores average.
+    """
+
+    fit: Callable[..., PyTree]
+    predict: Callable[[PyTree, Batch], Any]
+    measure: Callable[[Any, Batch], Metrics]
+
+
+def learner(
+    task: Task,
+    optimizer: Callable[..., optax.GradientTransformation],
+    *,
+    num_steps: int,
+    batch_size: int | None = None,
+    order: str = "reshuffle",
+) -> Learner:
+    """Learns a task by a number of steps of an optimizer: `trainer` and `run`.
+
+    Args:
+      task: What is learnt; its `measure` scores.
+      optimizer: `optimizer(**numbers)` gives the transformation, such as `dj.optimizers.adam`;
+        the numbers are those that `fit` is given, `learning_rate` among them.
+      num_steps: Slots of the batch order to go through, >= 1.
+      batch_size: See `trainer`.
+      order: See `trainer`.
+
+    Returns:
+      A learner whose model is {"variables": those to evaluate, "diverged_at": int32[]}.
+    """
+
+    def fit(key, data, split, **numbers):
+        way = optimizer(**numbers)
+        fit = trainer(task, way, data, split, batch_size=batch_size, order=order, parts=())
+        state, _ = run(fit, fit.init(key), num_steps=num_steps)
+        params = eval_params(state.opt_state, state.variables["params"])
+        return {
+            "variables": {**state.variables, "params": params},
+            "diverged_at": state.diverged_at,
+        }
+
+    def predict(model, batch):
+        outputs, _ = task.predict(model["variables"], batch)
+        return jax.tree.map(lambda x: jnp.where(model["diverged_at"] < 0, x, jnp.nan), outputs)
+
+    return Learner(fit, predict, task.measure)
+
+
+def scaled(
+    learner: Learner,
+    *,
+    inputs: tuple[str, ...] = ("x",),
+    target: str | None = None,
+    restore: Callable[[Any, Standardizer], Any] | None = None,
+) -> Learner:
+    """Standardises arrays of the data by the rows that train, inside every fit.
+
+    Args:
+      learner: Sees standardised arrays, in `fit` and in `predict`.
+      inputs: Names of the arrays that predictions are made from.
+      target: Name of an array that is learnt in units of its own standard deviation, such as "y".
+      restore: `restore(outputs, scale) -> outputs` in units of the target; by default
+        mean + sd f, of outputs float[B] or float[B, 1].
+
+    Returns:
+      A learner whose predictions and measures are in the units of the data; its model is
+      {"scales": {name: `Standardizer`}, "model": that of `learner`}.
+    """
+    restore = _restored if restore is None else restore
+
+    def apply(scales: dict[str, Standardizer], data: Data) -> Data:
+        scaled = {k: (data[k] - s.mean[None]) / s.sd[None] for k, s in scales.items()}
+        return {**data, **scaled}
+
+    def fit(key, data, split, **numbers):
+        names = inputs if target is None else (*inputs, target)
+        scales = {name: standardizer(data[name], split.train) for name in names}
+        model = learner.fit(key, apply(scales, data), split, **numbers)
+        return {"scales": scales, "model": model}
+
+    def predict(model, batch):
+        scales = {name: model["scales"][name] for name in inputs}
+        outputs = learner.predict(model["model"], apply(scales, batch))
+        return outputs if target is None else restore(outputs, model["scales"][target])
+
+    return learner._replace(fit=fit, predict=predict)
+
+
+def score(learner: Learner, model: PyTree, data: Data, rows: Rows) -> Metrics:
+    """Returns what a learner measures over some rows, {name: float[]}, by their weights."""
+    return average(learner, learner.predict(model, trees.take_rows(data, rows.index)), data, rows)
+
+
+def average(learner: Learner, outputs: Any, data: Data, rows: Rows) -> Metrics:
+    """Averages what a learner measures of the outputs for some rows, leaves [M, ...].
+
+    Rows of weight 0, padding among them, count for nothing, whatever their outputs; a table
+    without rows has NaN.
+    """
+    measured = learner.measure(outputs, trees.take_rows(data, rows.index))
+    w = rows.weight
+    mean = lambda x: sum_by_halves(jnp.where(w > 0, w * x, 0.0)) / sum_by_halves(w)  # noqa: E731
+    return {name: mean(values) for name, values in measured.items()}
+
+
+def _restored(outputs: jax.Array, scale: Standardizer) -> jax.Array:
+    return scale.mean + scale.sd * outputs

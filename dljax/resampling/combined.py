@@ -1,0 +1,99 @@
+"""Learners made of a learner: several runs of it, or the best of a grid."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dljax.axes import checked_axes, product
+from dljax.errors import require_whole
+from dljax.keys import stream
+from dljax.learners import Learner, score
+from dljax.splits import Split, kfold
+from dljax.types import PyTree
+
+
+def ensemble(learner: Learner, num_members: int, combine: Callable[[PyTree], PyTree]) -> Learner:
+    """Learns several times from other initial weights and batches, and predicts together.
+
+    A deep ensemble where the learner is a network (Lakshminarayanan et al. 2017,
+    arXiv:1612.01474, section 2.4); all members see all rows. To have members as an axis, on all
+    devices, make a study over "seed".
+
+    Args:
+      learner: What is fitted, S times side by side.
+      num_members: Number of members S, >= 1.
+      combine: `combine(outputs) -> outputs`, from leaves [S, B, ...] to [B, ...]: of log-
+        probabilities `dj.predict.mixture`.
+
+    Returns:
+      A learner whose model has leaves [S, ...].
+    """
+    require_whole("num_members", num_members, "[1, inf)")
+
+    def fit(key, data, split, **numbers):
+        one = lambda member: learner.fit(stream(key, "member", member), data, split, **numbers)  # noqa: E731
+        return jax.vmap(one)(jnp.arange(num_members))
+
+    def predict(models, batch):
+        return combine(jax.vmap(learner.predict, (0, None))(models, batch))
+
+    return learner._replace(fit=fit, predict=predict)
+
+
+def tuned(
+    learner: Learner,
+    grid: Mapping[str, Any],
+    num_folds: int,
+    *,
+    by: str,
+    largest: bool = False,
+    split: Callable[..., Split] = kfold,
+) -> Learner:
+    """Chooses numbers by cross-validation on the training rows, and fits these again.
+
+    Under `cross_validate` this is nested cross-validation in one program: the inner folds and
+    the grid run side by side inside the member, and what is held out outside decides nothing.
+
+    Args:
+      learner: What is fitted: at every point of the grid and inner fold, then once more.
+      grid: Axes as of `dj.study`, such as dict(learning_rate=np.logspace(-4, -1, 7)); G points.
+      num_folds: Number of inner folds K.
+      by: Name of the measure that decides, the mean over folds of the mean over a fold's rows.
+      largest: Whether the largest is the best. A measure that is not finite never wins.
+      split: As of `cross_validate`, called with `split(key, rows, num_folds=K, fold=fold)` and
+        the outer training rows; a random hold-out is `lambda key, rows, num_folds, fold:
+        dj.holdout(dj.stream(key, "fold", fold), rows, valid=0.2)` and one fold.
+
+    Returns:
+      A learner whose model is {"model": of the chosen numbers, "chosen": position in the grid,
+      int32[], the last axis running fastest, "numbers": {name: value}, "scores": float[G]}.
+
+    Raises:
+      ValueError: If an axis of the grid is empty, not finite or holds a value twice.
+    """
+    cells = product(checked_axes(grid))
+    num_points = len(jax.tree.leaves(cells)[0])
+    point, fold = (x.ravel() for x in np.indices((num_points, num_folds)))
+
+    def fit(key, data, outer, **numbers):
+        def one(point, fold):
+            chosen = jax.tree.map(lambda x: jnp.asarray(x)[point], cells)
+            folds = stream(key, "inner folds")
+            inner = split(folds, outer.train, num_folds=num_folds, fold=fold)
+            model = learner.fit(key, data, Split(inner.train), **chosen, **numbers)
+            return score(learner, model, data, inner.valid)[by]
+
+        scores = jax.vmap(one)(point, fold).reshape(num_points, num_folds).mean(axis=1)
+        worst = -jnp.inf if largest else jnp.inf
+        usable = jnp.where(jnp.isfinite(scores), scores, worst)
+        best = (jnp.argmax if largest else jnp.argmin)(usable).astype(jnp.int32)
+        chosen = jax.tree.map(lambda x: jnp.asarray(x)[best], cells)
+        model = learner.fit(key, data, Split(outer.train), **chosen, **numbers)
+        return {"model": model, "chosen": best, "numbers": chosen, "scores": scores}
+
+    return learner._replace(
+        fit=fit, predict=lambda model, batch: learner.predict(model["model"], batch)
+    )
