@@ -1,11 +1,15 @@
 """Losses and measures of single examples: `[B, ...] -> [B]`, never averaged here."""
 
+from collections.abc import Callable
+
 import chex
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from dljax.errors import require
+
+MIN_VARIANCE = 1e-6  # of `mean_and_variance`: at least this, in squared units of the targets
 
 # A loss that is the negative log-likelihood -log p(y | f) of its outputs f has a Fisher matrix of
 # the outputs, F = E_y [grad_f l grad_f l^T] with y ~ p(y | f). A root of it is a function
@@ -72,6 +76,66 @@ def huber(outputs: jax.Array, targets: jax.Array, *, delta: ArrayLike = 1.0) -> 
     return jnp.where(r <= delta, r**2 / 2, delta * (r - delta / 2))
 
 
+def gaussian_nll(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    """Negative log-likelihood of a normal whose mean and variance are both learnt.
+
+        log(2 pi v) / 2 + (y - m)^2 / (2 v),  m and v as of `mean_and_variance`
+
+    Lakshminarayanan et al. 2017, arXiv:1612.01474, eq. 1, whose constant log(2 pi) / 2 is in.
+
+    Args:
+      outputs: (m, raw) of each example, float[B, 2].
+      targets: y, float[B].
+
+    Returns:
+      Nats per unit of the targets, float[B]; below 0 where the density is above 1.
+    """
+    chex.assert_shape(outputs, (*targets.shape, 2))
+    chex.assert_rank(targets, 1)
+    m, v = mean_and_variance(outputs)
+    return (jnp.log(2 * jnp.pi * v) + (targets - m) ** 2 / v) / 2
+
+
+def mean_and_variance(outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Reads two outputs as a normal, (m, raw) as mean m and variance v.
+
+        v = softplus(raw) + 1e-6
+
+    Lakshminarayanan et al. 2017, arXiv:1612.01474, section 2.2.1. The 1e-6 is in squared units of
+    the targets: standardize them, as `dj.scaled` does.
+
+    Args:
+      outputs: float[..., 2].
+
+    Returns:
+      m and v, float[...] each, v > 0.
+    """
+    chex.assert_axis_dimension(outputs, -1, 2)
+    return outputs[..., 0], jax.nn.softplus(outputs[..., 1]) + MIN_VARIANCE
+
+
+def over_members(loss: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable:
+    """Averages a loss over the members of one network, such as of `dj.modules.BatchEnsembleMLP`.
+
+        1/S sum_s l(f_s, y)
+
+    Of a measure it is what a mean member has, not what their ensemble has: see
+    `dj.predict.summary`.
+
+    Args:
+      loss: `loss(outputs, targets) -> float[B]` of outputs [B, C].
+
+    Returns:
+      The same of outputs [B, S, C].
+    """
+
+    def mean_loss(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        chex.assert_rank(outputs, 3)
+        return jax.vmap(loss, (1, None))(outputs, targets).mean(axis=0)
+
+    return mean_loss
+
+
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Says whether the likeliest class is the label: 0 or 1, float32[B].
 
@@ -110,11 +174,19 @@ def _laplace_root(outputs: jax.Array, z: jax.Array) -> jax.Array:
     return z
 
 
+def _normal_root(outputs: jax.Array, z: jax.Array) -> jax.Array:
+    """Root of diag(1 / v, (dv/draw)^2 / (2 v^2)), the Fisher matrix of `gaussian_nll`."""
+    _, v = mean_and_variance(outputs)
+    slope = jax.nn.sigmoid(outputs[..., 1])  # dv/draw
+    return z * jnp.stack([jax.lax.rsqrt(v), slope / (jnp.sqrt(2.0).astype(v.dtype) * v)], axis=-1)
+
+
 FISHER_ROOTS = {
     cross_entropy: _softmax_root,
     binary_cross_entropy: _logistic_root,
     squared_error: _gaussian_root,
     absolute_error: _laplace_root,
+    gaussian_nll: _normal_root,
 }
 
 

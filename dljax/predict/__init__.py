@@ -27,7 +27,14 @@ from dljax.predict.conformal import (
     split_conformal,
 )
 from dljax.predict.dropout import eval_variables, mc_dropout, thinned
-from dljax.predict.ensemble import Summary, member_curve, regression_summary, summary
+from dljax.predict.ensemble import (
+    Summary,
+    member_curve,
+    normal_mixture,
+    regression_curve,
+    regression_summary,
+    summary,
+)
 from dljax.predict.ood import aupr, auroc, fpr95
 from dljax.predict.regression import crps, interval_score, log_likelihood, rmse
 from dljax.predict.selective import RiskCoverage, aurc, risk_coverage
@@ -80,7 +87,9 @@ __all__ = [
     "mixture",
     "nll",
     "nll_ambiguity",
+    "normal_mixture",
     "prediction_sets",
+    "regression_curve",
     "regression_summary",
     "reliability",
     "risk_coverage",

@@ -84,6 +84,25 @@ def regression_summary(
     return _regression_summary(key, mean, variance, targets, num_parts=num_parts)
 
 
+def normal_mixture(mean: jax.Array, variance: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Joins S normals of equal weight to one with the mean and the variance of their mixture.
+
+        m = 1/S sum_s m_s,  v = 1/S sum_s (v_s + m_s^2) - m^2
+
+    Lakshminarayanan et al. 2017, arXiv:1612.01474, section 2.4. `variance_parts` says how much of v
+    is noise.
+
+    Args:
+      mean: m_s of S members, float[S, N].
+      variance: v_s, what each takes the variance of the noise for, >= 0, float[S, N].
+
+    Returns:
+      m and v, float[N] each.
+    """
+    v = variance_parts(mean, variance).total
+    return jnp.asarray(mean).mean(axis=0), v
+
+
 def member_curve(log_p: jax.Array, labels: jax.Array) -> Metrics:
     """Scores the ensembles of 1, 2, ..., S members of one run.
 
@@ -103,6 +122,26 @@ def member_curve(log_p: jax.Array, labels: jax.Array) -> Metrics:
     return _member_curve(log_p, labels)
 
 
+def regression_curve(mean: jax.Array, variance: jax.Array, targets: jax.Array) -> Metrics:
+    """Scores the ensembles of 1, 2, ..., S members of one run, as `member_curve` does of classes.
+
+    Every ensemble is the one normal of `normal_mixture`, so that the two ends of the curve are the
+    first two rows of `regression_summary`.
+
+    Args:
+      mean: Predictions of S members, float[S, N].
+      variance: What each takes the variance of the noise for, > 0, float[S, N].
+      targets: y, float[N].
+
+    Returns:
+      "rmse", "nll" and "crps", float[S] each.
+    """
+    mean, variance = checked_members(mean=mean, variance=variance)
+    (targets,) = checked_rows(mean.shape[1], targets=targets)
+    require("variance", variance, "(0, inf)")
+    return _regression_curve(mean, variance, targets)
+
+
 @partial(jax.jit, static_argnames=("num_bins", "num_parts"))
 def _summary(key, log_p, labels, *, num_bins, num_parts):
     def scores(log_p):
@@ -116,12 +155,8 @@ def _summary(key, log_p, labels, *, num_bins, num_parts):
 
 @partial(jax.jit, static_argnames="num_parts")
 def _regression_summary(key, mean, variance, targets, *, num_parts):
-    def scores(m, v):
-        likelihood = log_likelihood(m[None], v[None], targets)
-        ranked = crps(m[None], v[None], targets)
-        return {"rmse": rmse(m, targets), "nll": -likelihood.mean(), "crps": ranked.mean()}
-
-    m, v = mean.mean(axis=0), variance_parts(mean, variance).total
+    scores = lambda m, v: _normal_scores(m, v, targets)  # noqa: E731
+    m, v = normal_mixture(mean, variance)
     part = parts(key, len(targets), num_parts)
     others = part[None] != jnp.arange(num_parts)[:, None]
     ratio = ((targets - m) ** 2 / v)[None]
@@ -140,6 +175,27 @@ def _member_curve(log_p, labels):
         return jax.vmap(lambda log_p: _class_scores(log_p, labels))(sums - jnp.log(number))
 
     return _mean(jax.lax.map(from_start, jnp.arange(len(log_p))))
+
+
+@jax.jit
+def _regression_curve(mean, variance, targets):
+    number = jnp.arange(1, len(mean) + 1, dtype=mean.dtype)[:, None]
+    centre = mean.mean(axis=0)[None]  # squares of what is left lose few digits
+
+    def from_start(start):
+        d, v = (jnp.roll(x, -start, axis=0) for x in (mean - centre, variance))
+        d, d2, v = (jnp.cumsum(x, axis=0) / number for x in (d, d**2, v))
+        epistemic = jnp.maximum(d2 - d**2, 0)
+        scores = lambda m, v: _normal_scores(m, v, targets)  # noqa: E731
+        return jax.vmap(scores)(centre + d, v + epistemic)
+
+    return _mean(jax.lax.map(from_start, jnp.arange(len(mean))))
+
+
+def _normal_scores(m: jax.Array, v: jax.Array, targets: jax.Array) -> Metrics:
+    likelihood = log_likelihood(m[None], v[None], targets)
+    ranked = crps(m[None], v[None], targets)
+    return {"rmse": rmse(m, targets), "nll": -likelihood.mean(), "crps": ranked.mean()}
 
 
 def _class_scores(log_p: jax.Array, labels: jax.Array) -> Metrics:
