@@ -33,7 +33,7 @@ def adversarial(task: Task, epsilon: ArrayLike, *, name: str = "x") -> Task:
     averaged, so at epsilon 0 a plain learning rate learns twice as fast. x' is a constant to all
     derivatives; both passes have the dropout masks and, where there is one, the augmentation of one
     key. Batches of x and of x' are normalized apart, and only those of x move running statistics. A
-    step costs about two of the task's. The new task has no Fisher root.
+    step takes about two and a half times the operations. The new task has no Fisher root.
 
     Args:
       task: What is learnt.
