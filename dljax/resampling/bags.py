@@ -17,7 +17,6 @@ from dljax.resampling.held_out import (
     each_cell,
     fit_and_predict,
     held_out,
-    numbers_of,
     run_key,
 )
 from dljax.splits import Rows, Split, bootstrap
@@ -92,8 +91,8 @@ def bagging(
     def member(data, test, *, learner, bag, seed=0, repeat=0, **numbers):
         bags = stream(jax.random.key(0), "bags", repeat)
         parts = split(stream(bags, "bag", bag), len(jax.tree.leaves(data)[0]))
-        key = stream(run_key(seed), "bag", bag)
-        return fit_and_predict(learner, key, data, parts, test, keep, numbers_of(numbers))
+        key = stream(run_key(seed), "bag", repeat, bag)
+        return fit_and_predict(learner, key, data, parts, test, keep, numbers)
 
     found = study(member, data, test, axes=axes, static={"learner": learners}, **how)
     found = found if isinstance(learner, Mapping) else found.at(learner=0)

@@ -15,7 +15,6 @@ from dljax.resampling.held_out import (
     each_cell,
     fit_and_predict,
     held_out,
-    numbers_of,
     run_key,
 )
 from dljax.splits import Split, kfold
@@ -54,8 +53,9 @@ def cross_validate(
 ) -> CrossValidated:
     """Fits every fold at every point of the axes, in one program a learner.
 
-    Runs of one seed share initial weights and the order of batches in all folds; folds of one
-    `repeat` are the same for all learners, seeds and numbers, so that differences pair.
+    Every fold has initial weights and batches of its own, so that their luck averages out; at one
+    seed, repeat and fold they are the same for all learners and numbers, and so are the rows, so
+    that differences pair.
 
     Args:
       learner: What is fitted; several by name become the first axis, "learner".
@@ -86,7 +86,8 @@ def cross_validate(
         rows = len(jax.tree.leaves(data)[0])
         folds = stream(jax.random.key(0), "folds", repeat)
         parts = split(folds, rows, num_folds=num_folds, fold=fold)
-        return fit_and_predict(learner, run_key(seed), data, parts, test, keep, numbers_of(numbers))
+        key = stream(run_key(seed), "fold", repeat, fold)
+        return fit_and_predict(learner, key, data, parts, test, keep, numbers)
 
     found = study(member, data, test, axes=axes, static={"learner": learners}, **how)
     found = found if isinstance(learner, Mapping) else found.at(learner=0)

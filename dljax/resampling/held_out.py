@@ -14,8 +14,6 @@ from dljax.named import Study
 from dljax.splits import Split
 from dljax.types import Batch, Data, PyTree
 
-OWN_AXES = ("seed", "repeat")  # what a learner is not given
-
 
 def fit_and_predict(
     learner: Learner,
@@ -44,7 +42,7 @@ def fit_and_predict(
 
 
 def run_key(seed: Any) -> jax.Array:
-    """The key of a run: folds and bags of one seed start alike."""
+    """The key of a seed, that of all members of a resampling."""
     return stream(jax.random.key(0), "member", seed)
 
 
@@ -53,11 +51,6 @@ def checked_names(axes: Mapping[str, Any] | None, own: str) -> dict[str, Any]:
     if axes and own in axes:
         raise ValueError(f"axes must not name {own!r}, which is counted here, got {sorted(axes)}.")
     return dict(axes or {})
-
-
-def numbers_of(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what of a cell goes to the learner."""
-    return {name: value for name, value in cell.items() if name not in OWN_AXES}
 
 
 def each_cell(study: Study) -> itertools.product:

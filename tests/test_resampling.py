@@ -1,0 +1,328 @@
+"""Cross-validation, bagging, ensembles and nested searches, against fits one at a time."""
+
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dljax as dj
+from dljax.learners import score
+from dljax.resampling.held_out import run_key
+from dljax.splits import Rows, Split
+
+K, STEPS, WIDTH = 5, 30, 2
+RATES = np.array([1e-3, 1e-2], np.float32)
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return dj.datasets.load("iris")
+
+
+@pytest.fixture(scope="module")
+def net():
+    model = dj.linen_model(dj.modules.MLP(3, (8,)))
+    task = dj.supervised(model, dj.losses.cross_entropy, {"accuracy": dj.losses.accuracy})
+    return dj.scaled(dj.learner(task, dj.optimizers.adam, num_steps=STEPS, batch_size=32))
+
+
+@pytest.fixture(scope="module")
+def stratified(iris):
+    return partial(dj.stratified_kfold, labels=iris["y"], num_classes=3)
+
+
+@pytest.fixture(scope="module")
+def found(iris, net, stratified):
+    """All folds of two seeds and two rates, with the first ten rows as rows to predict."""
+    test = {name: x[:10] for name, x in iris.items()}
+    axes = {"seed": np.arange(2), "learning_rate": RATES}
+    how = {"split": stratified, "axes": axes, "test": test, "width": WIDTH, "progress": False}
+    return dj.cross_validate(net, iris, K, **how)
+
+
+def one_fit(net, data, split, *, seed=0, fold=0, learning_rate=1e-2):
+    """The fit of one fold, written out."""
+    folds = dj.stream(jax.random.key(0), "folds", 0)
+    parts = split(folds, len(data["y"]), num_folds=K, fold=fold)
+    key = dj.stream(run_key(seed), "fold", 0, fold)
+    model = net.fit(key, data, Split(parts.train), learning_rate=learning_rate)
+    return model, parts
+
+
+def test_folds_seeds_and_rates_together_have_the_bits_of_fits_one_at_a_time(
+    iris, net, stratified, found
+):
+    axes = {"seed": [1], "learning_rate": RATES[1:]}
+    how = {"split": stratified, "axes": axes, "width": WIDTH, "progress": False}
+    alone = dj.cross_validate(net, iris, K, **how)
+    np.testing.assert_array_equal(alone.predictions[0, 0], found.predictions[1, 1])
+    np.testing.assert_array_equal(alone.fold[0, 0], found.fold[1, 1])
+
+
+def test_out_of_fold_predictions_are_those_of_the_fit_that_held_the_row_out(
+    iris, net, stratified, found
+):
+    @jax.jit
+    def by_hand(data, fold):
+        model, parts = one_fit(net, data, stratified, fold=fold)
+        return net.predict(model, data), parts.valid
+
+    for fold in (0, 3):
+        outputs, valid = by_hand(iris, fold)
+        rows = np.asarray(valid.index)[: int(valid.count)]
+        # another program than that of the population: rounding of a short run
+        chex.assert_trees_all_close(found.predictions[0, 1][rows], outputs[rows], atol=1e-4)
+        assert (found.fold[0, 1][rows] == fold).all()
+
+
+def test_every_row_is_held_out_once_and_scores_are_means_of_its_measures(iris, found):
+    assert (np.bincount(found.fold[0, 0], minlength=K) == 30).all()
+    right = found.predictions.argmax(axis=-1) == iris["y"]
+    of_fold = np.stack([right[..., found.fold[0, 0] == k].mean(axis=-1) for k in range(K)], axis=-1)
+    # means of 30 zeros and ones
+    chex.assert_trees_all_close(found.study.results["scores"]["accuracy"], of_fold, atol=1e-6)
+    assert found.study.results["test"].shape == (2, 2, K, 10, 3)
+    assert list(found.study.axes) == ["seed", "learning_rate", "fold"]
+
+
+def test_garbage_in_the_held_out_rows_changes_no_bit_of_what_is_learnt(
+    iris, net, stratified, found
+):
+    held_out = found.fold[0, 1] == 0
+    garbage = {
+        "x": np.where(held_out[:, None], np.nan, iris["x"]),
+        "y": np.where(held_out, 2**30, iris["y"]),
+    }
+    test = {name: x[:10] for name, x in iris.items()}
+    axes = {"seed": [0], "learning_rate": RATES[1:]}
+    how = {"split": stratified, "axes": axes, "test": test, "width": WIDTH, "progress": False}
+    again = dj.cross_validate(net, garbage, K, check=lambda data: None, **how)
+    np.testing.assert_array_equal(
+        again.study.results["test"][0, 0, 0], found.study.results["test"][0, 1, 0]
+    )
+
+
+def test_learners_by_name_are_the_first_axis_and_share_their_folds(iris, net):
+    axes = {"learning_rate": RATES[1:]}
+    both = dj.cross_validate({"a": net, "b": net}, iris, 3, axes=axes, progress=False)
+    assert list(both.study.axes) == ["learner", "learning_rate", "fold"]
+    np.testing.assert_array_equal(both.fold[0], both.fold[1])
+    np.testing.assert_array_equal(both.predictions[0], both.predictions[1])
+
+
+def mean_of_targets():
+    """A learner whose every prediction is the weighted mean of the targets that it saw."""
+
+    def fit(key, data, split, *, shift=0.0):
+        w = split.train.weight
+        return {"mean": (w * data["y"][split.train.index]).sum() / w.sum() + shift}
+
+    def predict(model, batch):
+        return jnp.full(len(batch["y"]), model["mean"])
+
+    error = lambda outputs, batch: {"error": (outputs - batch["y"]) ** 2}  # noqa: E731
+    return dj.Learner(fit, predict, error)
+
+
+def numbers(size=12):
+    y = np.random.default_rng(0).normal(size=size).astype(np.float32)
+    return {"x": y[:, None], "y": y}
+
+
+def test_rows_that_no_fold_holds_out_have_no_prediction():
+    data = numbers()
+    series = lambda key, rows, num_folds, fold: dj.time_series_split(rows, num_folds, fold)  # noqa: E731
+    found = dj.cross_validate(mean_of_targets(), data, 3, split=series, progress=False)
+    np.testing.assert_array_equal(found.fold, [-1] * 3 + [0] * 3 + [1] * 3 + [2] * 3)
+    assert np.isnan(found.predictions[:3]).all()
+    past = [data["y"][:n].mean() for n in (3, 6, 9)]
+    # a mean of nine float32
+    chex.assert_trees_all_close(found.predictions[3:], np.repeat(past, 3), rtol=1e-5)
+
+
+def test_out_of_bag_predictions_average_the_bags_that_did_not_draw_the_row():
+    data, num_bags = numbers(), 7
+    found = dj.bagging(mean_of_targets(), data, num_bags, outputs="numbers", progress=False)
+    bags = dj.stream(jax.random.key(0), "bags", 0)
+    splits = [dj.bootstrap(dj.stream(bags, "bag", bag), 12) for bag in range(num_bags)]
+    drawn = np.array([dj.row_weights(split.train, 12) for split in splits])
+    means = (drawn * data["y"]).sum(axis=1) / 12
+    for row in range(12):
+        outside = drawn[:, row] == 0
+        assert found.count[row] == outside.sum()
+        expected = means[outside].mean() if outside.any() else np.nan
+        # means of twelve float32
+        np.testing.assert_allclose(found.predictions[row], expected, rtol=1e-5)
+    seen = found.count > 0
+    error = ((found.predictions - data["y"]) ** 2)[seen].mean()
+    np.testing.assert_allclose(found.scores["error"], error, rtol=1e-5)
+
+
+def test_a_row_that_all_bags_drew_has_no_prediction_and_counts_for_nothing():
+    data = numbers()
+    found = dj.bagging(mean_of_targets(), data, 1, outputs="numbers", progress=False)
+    drawn = found.count == 0
+    assert 0 < drawn.sum() < 12
+    assert np.isnan(found.predictions[drawn]).all()
+    assert np.isfinite(found.scores["error"])
+
+
+def test_bags_of_classes_average_probabilities(iris, net):
+    test = {name: x[::15] for name, x in iris.items()}
+    axes = {"learning_rate": RATES[1:]}
+    how = {"axes": axes, "test": test, "progress": False}
+    found = dj.bagging(net, iris, 6, outputs="classes", **how)
+    members = dj.predict.log_probabilities(found.study.results["test"][0])
+    # float64 here, float32 there
+    chex.assert_trees_all_close(found.test[0], dj.predict.mixture(members), atol=1e-5)
+    seen = found.count[0] > 0
+    chex.assert_trees_all_close(
+        np.exp(found.predictions[0][seen]).sum(axis=-1), np.ones(seen.sum()), atol=1e-5
+    )
+    right = found.predictions[0][seen].argmax(axis=-1) == iris["y"][seen]
+    np.testing.assert_allclose(found.scores["accuracy"], [right.mean()], atol=1e-6)
+    assert 0 < np.abs(members[0] - members[1]).max()
+
+
+def test_a_nested_search_chooses_what_a_search_by_hand_chooses(iris, net):
+    grid = {"learning_rate": np.array([1e-4, 1e30, 1e-2, 1e-3], np.float32)}
+    tuned = dj.tuned(net, grid, 3, by="loss")
+    kept = lambda model: {name: model[name] for name in ("chosen", "numbers", "scores")}  # noqa: E731
+    found = dj.cross_validate(tuned, iris, 2, keep=kept, progress=False)
+    kept = found.study.results["kept"]
+
+    @jax.jit
+    def by_hand(fold, inner, rate):
+        folds = dj.stream(jax.random.key(0), "folds", 0)
+        outer = dj.kfold(folds, 150, 2, fold)
+        key = dj.stream(run_key(0), "fold", 0, fold)
+        rows = dj.kfold(dj.stream(key, "inner folds"), outer.train, 3, inner)
+        model = net.fit(key, iris, Split(rows.train), learning_rate=rate)
+        return score(net, model, iris, rows.valid)["loss"]
+
+    for fold in range(2):
+        scores = [
+            np.mean([by_hand(fold, i, rate) for i in range(3)]) for rate in grid["learning_rate"]
+        ]
+        # another program: rounding of a short run
+        np.testing.assert_allclose(kept["scores"][fold], scores, rtol=1e-3)
+        assert np.isnan(kept["scores"][fold][1])
+        assert kept["chosen"][fold] == np.nanargmin(scores)
+        assert kept["numbers"]["learning_rate"][fold] == grid["learning_rate"][kept["chosen"][fold]]
+
+
+def test_what_is_held_out_outside_decides_nothing_inside():
+    data, grid = numbers(), {"shift": np.array([-1.0, 0.0, 2.0], np.float32)}
+    tuned = dj.tuned(mean_of_targets(), grid, 2, by="error")
+    how = {"keep": lambda model: model["scores"], "progress": False, "check": lambda data: None}
+    clean = dj.cross_validate(tuned, data, 3, **how)
+    garbage = {**data, "y": np.where(clean.fold == 0, np.nan, data["y"])}
+    again = dj.cross_validate(tuned, garbage, 3, **how)
+    np.testing.assert_array_equal(again.study.results["kept"][0], clean.study.results["kept"][0])
+
+
+def test_an_ensemble_predicts_what_its_members_predict_together(iris, net):
+    joined = lambda logits: dj.predict.mixture(dj.predict.log_probabilities(logits))  # noqa: E731
+    three = dj.ensemble(net, 3, joined)
+    rows = Split(Rows(jnp.arange(150), jnp.int32(150), jnp.ones(150)))
+
+    @jax.jit
+    def outputs(data):
+        key = jax.random.key(1)
+        members = [
+            net.predict(net.fit(dj.stream(key, "member", s), data, rows, learning_rate=1e-2), data)
+            for s in range(3)
+        ]
+        together = three.predict(three.fit(key, data, rows, learning_rate=1e-2), data)
+        return jnp.stack(members), together
+
+    members, together = outputs(iris)
+    # members side by side and one by one are two programs
+    chex.assert_trees_all_close(together, joined(members), atol=1e-3)
+    assert np.abs(members[0] - members[1]).max() > 0.1
+
+
+def test_a_scaled_target_is_restored_and_scored_in_its_own_units():
+    data = dj.datasets.load("diabetes")
+    net = dj.supervised(dj.linen_model(dj.modules.MLP(1)), dj.losses.squared_error)
+    linear = dj.learner(net, dj.optimizers.adam, num_epochs=300)
+    found = dj.cross_validate(
+        dj.scaled(linear, target="y"), data, 5, axes={"learning_rate": [0.05]}, progress=False
+    )
+    error = (found.predictions[0, :, 0] - data["y"]) ** 2
+    scores = found.study.results["scores"]["loss"][0]
+    np.testing.assert_allclose(scores[2], error[found.fold[0] == 2].mean(), rtol=1e-4)
+    # least squares, which 300 full-batch steps reach nearly: R^2 of about 0.48 out of fold
+    assert 0.4 < 1 - error.mean() / data["y"].var() < 0.55
+
+
+def test_folds_give_intervals_that_cover():
+    data, new = numbers(60), numbers(200)
+    data, new = ({**d, "y": d["y"] + 3} for d in (data, new))
+    found = dj.cross_validate(mean_of_targets(), data, 6, test=new, progress=False)
+    residuals = np.abs(data["y"] - found.predictions)
+    interval = dj.predict.cv_plus(residuals, found.fold, found.study.results["test"], 0.2)
+    inside = (interval.lower <= new["y"]) & (new["y"] <= interval.upper)
+    # 0.8 of 200 rows, with a standard deviation of 0.03 and one of the quantile of 60 of 0.05
+    assert 0.65 < inside.mean() < 0.95
+
+
+def test_epochs_make_fewer_steps_of_fewer_rows(iris):
+    task = dj.supervised(dj.linen_model(dj.modules.MLP(3)), dj.losses.cross_entropy)
+    steps = lambda t: jnp.where(t < 8, 1e-2, jnp.nan)  # noqa: E731  # the ninth step diverges
+    net = dj.learner(task, lambda: dj.optimizers.sgd(steps), num_epochs=2, batch_size=25)
+    for size, num_steps in ((100, 8), (120, 10)):
+        rows = Rows(jnp.arange(size), jnp.int32(size), jnp.ones(size))
+        model = jax.jit(lambda rows: net.fit(jax.random.key(0), iris, Split(rows)))(rows)
+        assert (model["diverged_at"] == 9) == (num_steps > 8)
+
+
+def test_predictions_of_a_run_that_diverged_are_nan(iris, net):
+    axes = {"learning_rate": [1e30]}
+    found = dj.cross_validate(net, iris, 2, axes=axes, progress=False)
+    assert np.isnan(found.predictions).all()
+    assert np.isnan(found.study.results["scores"]["accuracy"]).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net, d: dj.cross_validate(net, d, 1), r"num_folds must be .*got 1"),
+        (lambda net, d: dj.cross_validate(net, d, 151), r"num_folds must be .*got 151"),
+        (
+            lambda net, d: dj.cross_validate(net, d, 5, axes={"fold": [1]}),
+            r"axes must not name 'fold', .*got \['fold'\]",
+        ),
+        (
+            lambda net, d: dj.bagging(net, d, 5, outputs="logits"),
+            r"outputs must be classes or numbers, got 'logits'",
+        ),
+        (
+            lambda net, d: dj.cross_validate(net, {**d, "x": d["x"] * np.nan}, 5),
+            r"x must be finite",
+        ),
+        (lambda net, d: dj.tuned(net, {"rate": []}, 5, by="loss"), r"axis 'rate' must be"),
+        (lambda net, d: dj.ensemble(net, 0, np.mean), r"num_members must be .*got 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(iris, net, call, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call(net, iris)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_learner_takes_steps_or_epochs():
+    task = dj.supervised(dj.linen_model(dj.modules.MLP(3)), dj.losses.cross_entropy)
+    for how in ({}, {"num_steps": 3, "num_epochs": 2}):
+        with pytest.raises(ValueError, match="either num_steps or num_epochs must be given"):
+            dj.learner(task, dj.optimizers.adam, **how)
+
+
+def test_classes_too_small_for_the_folds_are_named(iris, net):
+    y = np.where(np.arange(150) == 0, 2, np.minimum(iris["y"], 1))
+    check = partial(dj.check, labels="y", num_folds=5)
+    with pytest.raises(dj.DataError, match="got class 2: 1"):
+        dj.cross_validate(net, {**iris, "y": y}, 5, check=check)
