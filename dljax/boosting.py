@@ -67,7 +67,9 @@ def adaboost(
             G = checked(votes(learner.predict(model, batch)))
             wrong = 1 - jnp.take_along_axis(G, batch["y"][:, None], axis=1)[:, 0]
             error = _total(w, wrong) / sum_by_halves(w)
-            alpha = shrinkage * (jnp.log1p(-error) - jnp.log(error) + jnp.log(num_classes - 1.0))
+            # the barriers keep the logarithm from being rounded as the width of a tile suggests
+            odds = jax.lax.optimization_barrier((1 - error) / error * (num_classes - 1))
+            alpha = shrinkage * jax.lax.optimization_barrier(jnp.log(odds))
             perfect = error <= 0
             alpha = jnp.where(perfect, 1.0, alpha)
             alpha = jnp.where(goes_on & ~(alpha <= 0), alpha, 0.0).astype(w.dtype)

@@ -1,10 +1,12 @@
 """Linear learners that a solve fits: small yardsticks, and what stacking puts on top."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
 from jax.typing import ArrayLike
 
 from dljax import losses
@@ -54,13 +56,15 @@ def ridge(
         mean = lambda x: sum_by_halves(w[:, None] * x) / sum_by_halves(w)  # noqa: E731
         x, y = mean(X), mean(Y)
         X, Y = X - x[None], Y - y[None]
-        product = lambda X, Y: jnp.matmul((w[:, None] * X).T, Y, precision="highest")  # noqa: E731
-        A = solve_positive(product(X, X) + l2 * jnp.eye(X.shape[1], dtype=X.dtype), product(X, Y))
-        b = y - jnp.matmul(x, A, precision="highest")
+        D = X.shape[1]
+        # one product: where XLA makes one of two depends on the width of a tile
+        XY = _matmul((w[:, None] * X).T, jnp.concatenate([X, Y], axis=1))
+        A = solve_positive(XY[:, :D] + l2 * jnp.eye(D, dtype=X.dtype), XY[:, D:])
+        b = y - sum_by_halves(x[:, None] * A)
         return {"A": A[:, 0], "b": b[0]} if num_classes is None else {"A": A, "b": b}
 
     def predict(model, batch):
-        f = jnp.matmul(_rows_of(batch["x"]), model["A"], precision="highest")
+        f = _matmul(_rows_of(batch["x"]), model["A"])
         return f + (model["b"] if num_classes is None else model["b"][None])
 
     def loss(outputs, y):
@@ -73,6 +77,12 @@ def ridge(
         return {name: f(outputs, batch["y"]) for name, f in measures.items()}
 
     return Learner(fit, predict, measure)
+
+
+def _matmul(X: jax.Array, Y: jax.Array) -> jax.Array:
+    """One product at a time on a CPU, where the last bits of a batch depend on its width."""
+    f = partial(jnp.matmul, precision="highest")
+    return jax.lax.platform_dependent(X, Y, cpu=sequential_vmap(f), default=f)
 
 
 def _rows_of(x: ArrayLike) -> jax.Array:

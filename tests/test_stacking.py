@@ -74,7 +74,8 @@ def test_a_penalty_is_an_axis_and_a_matrix_without_an_inverse_gives_nan(data):
     loss = found.study.results["scores"]["loss"].mean(axis=1)
     assert loss[0] < loss[1]
     same = {**data, "x": np.zeros((NUM_ROWS, 2), np.float32)}
-    assert jnp.isnan(dj.ridge(0.0).fit(KEY, same, everything(same))["A"]).all()
+    fit = jax.jit(lambda data: dj.ridge(0.0).fit(KEY, data, everything(data)))
+    assert jnp.isnan(fit(same)["A"]).all()
 
 
 def fixed(name):
@@ -232,25 +233,27 @@ def test_rows_that_no_fold_holds_out_do_not_train_the_learner_on_top(data):
     assert np.isfinite(learner.predict(model, data)).all()
 
 
+@pytest.mark.slow
 def test_stacked_nets_are_cross_validated_in_one_program_whatever_its_width():
     data = blobs()
     way = partial(dj.optimizers.adam, 0.05)
     net = dj.learner(classifier(features=(4,)), way, num_steps=6, batch_size=8)
-    learners = {"a": net, "b": net}
-    both = {
-        "stacked": dj.stacked(learners, dj.ridge(num_classes=3), 2, outputs="classes"),
-        "voting": dj.voting(learners),
-    }
-    run = partial(dj.cross_validate, both, data, 3, axes={"seed": [0, 1]})
-    found = run(width=6, keep=lambda model: model.get("learners", model)["a"]["diverged_at"])
-    assert found.predictions.shape == (2, 2, 47, 3)
+    learners = {"net": net, "ridge": dj.ridge(num_classes=3)}
+    learner = dj.stacked(learners, dj.ridge(num_classes=3), 2, outputs="classes")
+    run = partial(dj.cross_validate, learner, data, 3, axes={"seed": [0, 1]})
+    found = run(width=6, keep=lambda model: model["learners"]["net"]["diverged_at"])
+    assert found.predictions.shape == (2, 47, 3)
     np.testing.assert_array_equal(found.predictions, run(width=1).predictions)
     assert (found.study.results["kept"] == -1).all()
-    assert np.isfinite(found.study.results["scores"]["accuracy"]).all()
-    # names are draws: two learners that are alike begin differently
-    model = dj.voting(learners).fit(KEY, data, everything(data))
-    kernels = [jax.tree.leaves(model[name]["variables"]["params"])[1] for name in "ab"]
-    assert (kernels[0] != kernels[1]).any()
+    assert found.study.results["scores"]["accuracy"].mean() > 0.8
+
+
+def test_learners_that_are_alike_draw_by_their_names():
+    draws = dj.Learner(lambda key, data, split: jax.random.bits(key), None, None)
+    fit = lambda names: dj.voting(dict.fromkeys(names, draws)).fit(KEY, {}, None)  # noqa: E731
+    model = fit("ab")
+    assert model["a"] != model["b"]
+    assert fit("cab")["a"] == model["a"], "another learner changes no draw"
 
 
 def test_wrong_arguments_are_named(data):
@@ -269,6 +272,6 @@ def test_wrong_arguments_are_named(data):
     ):
         with pytest.raises(ValueError, match=message):
             make()
-    learner = dj.voting(one)
+    model = {"a": {"A": jnp.ones(4), "b": jnp.float32(0)}}
     with pytest.raises(ValueError, match=r"outputs must be logits \[B, C\], C >= 2, got \(30,\)"):
-        learner.predict(learner.fit(KEY, data, everything(data)), data)
+        jax.eval_shape(dj.voting(one).predict, model, data)
