@@ -8,6 +8,7 @@ from dljax.comparison.search import Range
 from dljax.comparison.suite import compare_suite
 from dljax.datasets import check, leaks
 from dljax.errors import DataError
+from dljax.fast_gradient import adversarial
 from dljax.halving import successive_halving
 from dljax.hosts import join
 from dljax.keys import stream
@@ -54,6 +55,7 @@ from dljax.studies import study
 from dljax.tasks import Task, augmented, supervised
 from dljax.throughput import Throughput, bench
 from dljax.training import Trainer, TrainState, run, trainer
+from dljax.trajectory import Swag, refreshed, snapshots, swag, swag_sample
 from dljax.types import Member
 
 __version__ = "0.1.0"
@@ -73,11 +75,13 @@ __all__ = [
     "Rows",
     "Split",
     "Study",
+    "Swag",
     "Target",
     "Task",
     "Throughput",
     "TrainState",
     "Trainer",
+    "adversarial",
     "analyze",
     "augment",
     "augmented",
@@ -112,6 +116,7 @@ __all__ = [
     "population",
     "predict",
     "problems",
+    "refreshed",
     "repeated_kfold",
     "replay",
     "row_weights",
@@ -120,6 +125,7 @@ __all__ = [
     "run_until",
     "scaled",
     "schedules",
+    "snapshots",
     "standardized",
     "standardizer",
     "stratified_holdout",
@@ -130,6 +136,8 @@ __all__ = [
     "subset",
     "successive_halving",
     "supervised",
+    "swag",
+    "swag_sample",
     "time_series_split",
     "trainer",
     "tuned",
