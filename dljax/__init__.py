@@ -2,6 +2,7 @@
 
 from dljax import augment, datasets, losses, modules, optimizers, predict, problems, schedules
 from dljax.archive import load, replay
+from dljax.boosting import adaboost, gradient_boosting
 from dljax.comparison import Comparison, compare
 from dljax.comparison.analysis import analyze
 from dljax.comparison.search import Range
@@ -13,6 +14,7 @@ from dljax.halving import successive_halving
 from dljax.hosts import join
 from dljax.keys import stream
 from dljax.learners import Learner, learner, scaled
+from dljax.linear import ridge
 from dljax.models import Model, flat_lecun, linen_model, nnx_model
 from dljax.named import Study
 from dljax.populations import population
@@ -49,6 +51,7 @@ from dljax.splits import (
     time_series_split,
     undersample,
 )
+from dljax.stacking import stacked, voting
 from dljax.startup import configure
 from dljax.stopping import run_in_rounds, run_until
 from dljax.studies import study
@@ -81,6 +84,7 @@ __all__ = [
     "Throughput",
     "TrainState",
     "Trainer",
+    "adaboost",
     "adversarial",
     "analyze",
     "augment",
@@ -98,6 +102,7 @@ __all__ = [
     "ensemble",
     "feature_subset",
     "flat_lecun",
+    "gradient_boosting",
     "group_kfold",
     "holdout",
     "join",
@@ -119,6 +124,7 @@ __all__ = [
     "refreshed",
     "repeated_kfold",
     "replay",
+    "ridge",
     "row_weights",
     "run",
     "run_in_rounds",
@@ -126,6 +132,7 @@ __all__ = [
     "scaled",
     "schedules",
     "snapshots",
+    "stacked",
     "standardized",
     "standardizer",
     "stratified_holdout",
@@ -142,4 +149,5 @@ __all__ = [
     "trainer",
     "tuned",
     "undersample",
+    "voting",
 ]
