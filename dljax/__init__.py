@@ -1,6 +1,16 @@
 """A training run is a pure function of scalars, so every axis of a study is a batch axis."""
 
-from dljax import augment, datasets, losses, modules, optimizers, predict, problems, schedules
+from dljax import (
+    augment,
+    datasets,
+    diagnose,
+    losses,
+    modules,
+    optimizers,
+    predict,
+    problems,
+    schedules,
+)
 from dljax.archive import load, replay
 from dljax.boosting import adaboost, gradient_boosting
 from dljax.comparison import Comparison, compare
@@ -10,6 +20,7 @@ from dljax.comparison.suite import compare_suite
 from dljax.datasets import check, leaks
 from dljax.errors import DataError
 from dljax.fast_gradient import adversarial
+from dljax.features import random_features
 from dljax.halving import successive_halving
 from dljax.hosts import join
 from dljax.keys import stream
@@ -24,9 +35,11 @@ from dljax.replaying import Replay
 from dljax.resampling import (
     Bagged,
     CrossValidated,
+    LearningCurve,
     bagging,
     cross_validate,
     ensemble,
+    learning_curve,
     tuned,
 )
 from dljax.scaling import standardized, standardizer
@@ -70,6 +83,7 @@ __all__ = [
     "Curvature",
     "DataError",
     "Learner",
+    "LearningCurve",
     "Member",
     "Model",
     "Problem",
@@ -99,6 +113,7 @@ __all__ = [
     "configure",
     "cross_validate",
     "datasets",
+    "diagnose",
     "ensemble",
     "feature_subset",
     "flat_lecun",
@@ -109,6 +124,7 @@ __all__ = [
     "kfold",
     "leaks",
     "learner",
+    "learning_curve",
     "learning_rate_range",
     "leave_one_out",
     "linen_model",
@@ -121,6 +137,7 @@ __all__ = [
     "population",
     "predict",
     "problems",
+    "random_features",
     "refreshed",
     "repeated_kfold",
     "replay",
