@@ -358,7 +358,8 @@ def test_boosted_nets_are_cross_validated_as_their_rounds_one_after_another():
     def one_round(data, *, seed, fold, round, weight):
         """Round `round` of the run of a seed in a fold, given its weights."""
         split = dj.kfold(dj.stream(jax.random.key(0), "folds", 0), 47, num_folds=3, fold=fold)
-        key = dj.stream(dj.stream(jax.random.key(0), "member", seed), "round", round)
+        key = dj.stream(dj.stream(jax.random.key(0), "member", seed), "fold", 0, fold)
+        key = dj.stream(key, "round", round)
         rows = split.train._replace(weight=weight)
         model = net.fit(key, data, dj.Split(rows))
         outputs = net.predict(model, {k: jnp.asarray(x)[rows.index] for k, x in data.items()})
