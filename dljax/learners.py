@@ -25,7 +25,7 @@ class Learner(NamedTuple):
         `split.train` with their weights; `split.valid`, where it is there, may stop or select.
         Numbers such as a learning rate may be traced.
       predict: `predict(model, batch) -> outputs`, leaves [B, ...]; NaN of a run that diverged.
-      measure: `measure(outputs, batch) -> {name: float[B]}`, what scores average.
+      measure: `measure(outputs, batch) -> {name: float[B, ...]}`, what scores average over rows.
     """
 
     fit: Callable[..., PyTree]
@@ -122,7 +122,7 @@ def scaled(
 
 
 def score(learner: Learner, model: PyTree, data: Data, rows: Rows) -> Metrics:
-    """Returns what a learner measures over some rows, {name: float[]}, by their weights."""
+    """Returns what a learner measures over some rows, {name: float[...]}, by their weights."""
     return average(learner, learner.predict(model, trees.take_rows(data, rows.index)), data, rows)
 
 
@@ -133,8 +133,11 @@ def average(learner: Learner, outputs: Any, data: Data, rows: Rows) -> Metrics:
     without rows has NaN.
     """
     measured = learner.measure(outputs, trees.take_rows(data, rows.index))
-    w = rows.weight
-    mean = lambda x: sum_by_halves(jnp.where(w > 0, w * x, 0.0)) / sum_by_halves(w)  # noqa: E731
+
+    def mean(x):
+        w = rows.weight.reshape(-1, *[1] * (x.ndim - 1))
+        return sum_by_halves(jnp.where(w > 0, w * x, 0.0)) / sum_by_halves(rows.weight)
+
     return {name: mean(values) for name, values in measured.items()}
 
 

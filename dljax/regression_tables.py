@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dljax.comparison.canvas import canvas, look, styled
+from dljax.comparison.canvas import canvas, look, picture, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +43,15 @@ MC_DROPOUT_2018 = {  # 4,000 epochs, rate and tau chosen inside each split; Gal 
     "wine-quality-red": Row(0.622, 0.008, 0.928, 0.013),
     "yacht": Row(0.666, 0.049, 1.250, 0.015),
 }
+MC_DROPOUT_GRIDS = {  # tau to choose from, then rate and tau that most published splits chose
+    "bostonHousing": ([0.1, 0.15, 0.2], (0.05, 0.2)),
+    "concrete": ([0.025, 0.05, 0.075], (0.005, 0.075)),
+    "energy": ([0.25, 0.5, 0.75], (0.005, 0.75)),
+    "kin8nm": ([150.0, 200.0, 250.0], (0.005, 250.0)),
+    "power-plant": ([0.05, 0.1, 0.15], (0.005, 0.1)),
+    "wine-quality-red": ([2.5, 3.0, 3.5], (0.05, 3.0)),
+    "yacht": ([0.25, 0.5, 0.75], (0.005, 0.75)),
+}
 DEEP_ENSEMBLES_2017 = {  # 40 epochs, 5 members; arXiv:1612.01474, table 1
     "bostonHousing": Row(3.28, 1.00 / _ROOT, 2.41, 0.25 / _ROOT),
     "concrete": Row(6.03, 0.58 / _ROOT, 3.06, 0.18 / _ROOT),
@@ -53,21 +63,42 @@ DEEP_ENSEMBLES_2017 = {  # 40 epochs, 5 members; arXiv:1612.01474, table 1
 }
 
 
+def reported(name: str, rmse: np.ndarray, nll: np.ndarray, published: Row, note: str = "") -> Row:
+    """Prints what was published and ours, and how many published standard errors lie between.
+
+    Args:
+      name: Of the data set.
+      rmse: Of each split, float[S].
+      nll: Of each split, the mean over its test rows, float[S].
+      published: Of the same splits.
+      note: Written behind ours.
+    """
+    ours = row(rmse, nll)
+    away = lambda x, y, se: f"{(x - y) / se:+5.1f}" if se else "    -"  # noqa: E731
+    differences = away(ours.rmse, published.rmse, published.rmse_se)
+    differences += " " + away(ours.nll, published.nll, published.nll_se)
+    print(line(f"{name}, published", published))
+    print(f"{line(f'{name}, dljax', ours)}   {differences} published se  {note}")
+    return ours
+
+
 def row(rmse: np.ndarray, nll: np.ndarray) -> Row:
     """Averages over splits, float[S] each."""
     se = lambda x: float(np.std(x, ddof=1) / math.sqrt(len(x)))  # noqa: E731
     return Row(float(np.mean(rmse)), se(rmse), float(np.mean(nll)), se(nll))
 
 
-def line(label: str, row: Row, published: Row | None = None) -> str:
-    """Returns one line of a table, with the difference in published standard errors."""
-    text = f"{label:26} {row.rmse:8.4f} ± {row.rmse_se:.4f}  {row.nll:8.4f} ± {row.nll_se:.4f}"
-    if published is None:
-        return text
-    away = lambda ours, theirs, se: f"{(ours - theirs) / se:+5.1f}" if se else "    -"  # noqa: E731
-    rmse = away(row.rmse, published.rmse, published.rmse_se)
-    nll = away(row.nll, published.nll, published.nll_se)
-    return f"{text}   {rmse} {nll} published se"
+def line(label: str, row: Row) -> str:
+    """Returns one line of a table."""
+    return f"{label:26} {row.rmse:8.4f} ± {row.rmse_se:.4f}  {row.nll:8.4f} ± {row.nll_se:.4f}"
+
+
+def draw(path: str, title: str, published: Mapping[str, Row], ours: Mapping[str, Row]) -> None:
+    """Writes the dot plot of our rows beside those published, a PNG file."""
+    tables = {"published": {name: published[name] for name in ours}, "dljax": ours}
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(picture(dot_plot(title, tables), "png"))
 
 
 def dot_plot(title: str, tables: Mapping[str, Mapping[str, Row]]) -> "Figure":

@@ -10,29 +10,25 @@ on the last fifth of the training rows; then the split is trained again. Five se
 rates and members, 3,500 networks, are one program. Differences are means over seeds, paired by
 split, with the variance of Nadeau & Bengio.
 
-Command: python experiments/uci_deep_ensembles.py [yacht energy concrete bostonHousing ...]
+Command: python experiments/uci_deep_ensembles.py
+Expect:
 """
 
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import flax.linen as nn
 import jax
 import numpy as np
 
 import dljax as dj
-from dljax.comparison.canvas import picture
 from dljax.comparison.statistics.resampled import corrected_t
-from dljax.regression_tables import DEEP_ENSEMBLES_2017, dot_plot, line, row
+from dljax.regression_tables import DEEP_ENSEMBLES_2017, draw, line, reported, row
 
 EPOCHS, BATCH, MEMBERS, SPLITS, SEEDS = 40, 100, 5, 20, 5
-RATES = [0.003, 0.005, 0.01, 0.02, 0.03, 0.05]  # 0.1, the paper's, is far worse: see below
-
-
-def in_bounds(key, shape, dtype, bound):
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
+RATES = [0.003, 0.005, 0.01, 0.02, 0.03, 0.05]
+SETS = ["yacht", "energy", "concrete", "bostonHousing"]
 
 
 class Net(nn.Module):
@@ -45,64 +41,43 @@ class Net(nn.Module):
         return x
 
 
-def restore(outputs, scale):
-    mean, variance = dj.losses.mean_and_variance(outputs)
-    return {"mean": scale.mean + scale.sd * mean, "variance": scale.sd**2 * variance}
+def in_bounds(key, shape, dtype, bound):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def combine(members):
-    mean, variance = dj.predict.normal_mixture(members["mean"], members["variance"])
-    return {"mean": mean, "variance": variance, "members": jax.tree.map(lambda x: x.T, members)}
-
-
-def measure(outputs, batch):
-    def scores(mean, variance):  # of S members, [S, B]
-        density = dj.predict.log_likelihood(mean, variance, batch["y"])
-        return density, (mean.mean(axis=0) - batch["y"]) ** 2
-
-    density, error = scores(outputs["mean"][None], outputs["variance"][None])
-    members = outputs["members"]
-    one = jax.vmap(lambda m, v: scores(m[None], v[None]), 1)(members["mean"], members["variance"])
-    singles = {f"error {s}": one[1][s] for s in range(MEMBERS)}
-    return {"nll": -density, "error": error, "single nll": -one[0].mean(axis=0), **singles}
-
-
-def main(names):
-    dj.configure()
+def five_networks():
     task = dj.supervised(dj.linen_model(Net()), dj.losses.gaussian_nll)
     net = dj.learner(task, dj.optimizers.adam, num_epochs=EPOCHS, batch_size=BATCH)
-    net = dj.scaled(net, target="y", restore=restore)
-    five = dj.ensemble(net, MEMBERS, combine)._replace(measure=measure)
-    grid = {"learning_rate": RATES}
-    tuned = dj.tuned(five, grid, 1, by="nll", split=dj.datasets.first_rows)
-    how = {"split": dj.datasets.published_split, "keep": lambda model: model["chosen"]}
-    how |= {"axes": {"seed": np.arange(SEEDS)}, "width": SPLITS // 2}
-    ours = {}
-    for name in names:
+    net = dj.scaled(net, target="y", restore=dj.predict.normal_outputs)
+    five = dj.ensemble(net, MEMBERS, dj.predict.normal_ensemble)
+    five = five._replace(measure=dj.predict.normal_scores)
+    return dj.tuned(five, {"learning_rate": RATES}, 1, by="nll", split=dj.datasets.first_rows)
+
+
+def main(names=()):
+    dj.configure()
+    ours, axes, chosen = {}, {"seed": np.arange(SEEDS)}, lambda model: model["chosen"]
+    how = {"split": dj.datasets.published_split, "axes": axes, "keep": chosen, "width": 10}
+    learner = five_networks()
+    for name in names or SETS:
         data, begun = dj.datasets.load(f"uci/{name}"), time.process_time()
-        found = dj.cross_validate(tuned, data, SPLITS, **how).study.results
-        seconds, scores = time.process_time() - begun, found["scores"]
-        members = np.sqrt([scores[f"error {s}"] for s in range(MEMBERS)])  # [member, seed, split]
-        single, rmse = members.mean(axis=(0, 1)), np.sqrt(scores["error"]).mean(axis=0)
-        nll, single_nll = scores["nll"].mean(axis=0), scores["single nll"].mean(axis=0)
-        ours[name], published = row(rmse, nll), DEEP_ENSEMBLES_2017[name]
-        print(line(f"{name}, 2017", published))
-        print(line(f"{name}, ours", ours[name], published), f" {seconds:.0f} CPU s")
+        found = dj.cross_validate(learner, data, SPLITS, **how).study.results
+        scores = found["scores"]
+        rmse = np.sqrt(scores["squared_error"]).mean(axis=0)
+        single = np.sqrt(scores["member_squared_error"]).mean(axis=(0, 2))
+        nll, single_nll = scores["nll"].mean(axis=0), scores["member_nll"].mean(axis=(0, 2))
+        note = f"{time.process_time() - begun:.0f} CPU s"
+        ours[name] = reported(name, rmse, nll, DEEP_ENSEMBLES_2017[name], note)
         print(line(f"{name}, a member", row(single, single_nll)))
-        num_rows = len(data["y"])
-        sizes = {"num_train": round(0.9 * num_rows), "num_test": num_rows - round(0.9 * num_rows)}
-        gains = {"RMSE": rmse - single, "nll": nll - single_nll}
-        for what, gain in gains.items():
-            t = corrected_t(gain, **sizes)
-            print(f"  ensemble - member, {what}: {gain.mean():+.4f}, corrected t {t.t:.1f}")
+        train = round(0.9 * len(data["y"]))
+        for what, gain in {"RMSE": rmse - single, "nll": nll - single_nll}.items():
+            t = corrected_t(gain, train, len(data["y"]) - train).t
+            print(f"  ensemble - member, {what}: {gain.mean():+.4f}, corrected t {t:.1f}")
         counts = np.bincount(found["kept"].ravel(), minlength=len(RATES))
-        print("  chosen rates:", ", ".join(f"{r} x{n}" for r, n in zip(RATES, counts, strict=True)))
-    tables = {"published": {name: DEEP_ENSEMBLES_2017[name] for name in ours}, "dljax": ours}
-    out = Path("runs/uci_deep_ensembles.png")
-    out.parent.mkdir(exist_ok=True)
-    title = f"Deep ensembles, {MEMBERS} members, {EPOCHS} epochs, 20 splits"
-    out.write_bytes(picture(dot_plot(title, tables), "png"))
+        print("  chosen rates:", *(f"{r} x{n}" for r, n in zip(RATES, counts, strict=True)))
+    title = f"Deep ensembles, {MEMBERS} members, {EPOCHS} epochs, {SPLITS} splits"
+    draw("runs/uci_deep_ensembles.png", title, DEEP_ENSEMBLES_2017, ours)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["yacht", "energy", "concrete", "bostonHousing"])
+    main(sys.argv[1:])

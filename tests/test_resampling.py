@@ -184,7 +184,7 @@ def test_bags_of_classes_average_probabilities(iris, net):
     )
     right = found.predictions[0][seen].argmax(axis=-1) == iris["y"][seen]
     np.testing.assert_allclose(found.scores["accuracy"], [right.mean()], atol=1e-6)
-    assert 0 < np.abs(members[0] - members[1]).max()
+    assert np.abs(members[0] - members[1]).max() > 0
 
 
 def test_a_nested_search_chooses_what_a_search_by_hand_chooses(iris, net):

@@ -35,6 +35,7 @@ from dljax.predict.ensemble import (
     regression_summary,
     summary,
 )
+from dljax.predict.normal import draw_scores, normal_ensemble, normal_outputs, normal_scores
 from dljax.predict.ood import aupr, auroc, fpr95
 from dljax.predict.regression import crps, interval_score, log_likelihood, rmse
 from dljax.predict.selective import RiskCoverage, aurc, risk_coverage
@@ -72,6 +73,7 @@ __all__ = [
     "debiased_ece",
     "debiased_squared_error",
     "disagreement",
+    "draw_scores",
     "ece",
     "entropy",
     "eval_variables",
@@ -87,7 +89,10 @@ __all__ = [
     "mixture",
     "nll",
     "nll_ambiguity",
+    "normal_ensemble",
     "normal_mixture",
+    "normal_outputs",
+    "normal_scores",
     "prediction_sets",
     "regression_curve",
     "regression_summary",

@@ -1,6 +1,7 @@
 """Bagging: fits to samples of the rows, and what they say of the rows that they did not draw."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -88,16 +89,24 @@ def bagging(
     learners = dict(learner) if isinstance(learner, Mapping) else {"": learner}
     axes = {**checked_names(axes, "bag"), "bag": np.arange(num_bags)}
 
+    member = _member(split, keep)
+    found = study(member, data, test, axes=axes, static={"learner": learners}, **how)
+    found = found if isinstance(learner, Mapping) else found.at(learner=0)
+    first = next(iter(learners.values()))
+    return _out_of_bag(found, first, data, outputs)
+
+
+@lru_cache(maxsize=32)
+def _member(split: Callable, keep: Callable | None) -> Callable:
+    """Makes the member; the same of the same arguments, so that a second call compiles nothing."""
+
     def member(data, test, *, learner, bag, seed=0, repeat=0, **numbers):
         bags = stream(jax.random.key(0), "bags", repeat)
         parts = split(stream(bags, "bag", bag), len(jax.tree.leaves(data)[0]))
         key = stream(run_key(seed), "bag", repeat, bag)
         return fit_and_predict(learner, key, data, parts, test, keep, numbers)
 
-    found = study(member, data, test, axes=axes, static={"learner": learners}, **how)
-    found = found if isinstance(learner, Mapping) else found.at(learner=0)
-    first = next(iter(learners.values()))
-    return _out_of_bag(found, first, data, outputs)
+    return member
 
 
 def _out_of_bag(found: Study, learner: Learner, data: Data, kind: str) -> Bagged:

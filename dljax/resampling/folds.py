@@ -1,6 +1,7 @@
 """Cross-validation: every row is predicted by the fits that did not see it."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -26,9 +27,9 @@ class CrossValidated(NamedTuple):
     """What all fits say of the rows that they did not see; leaves on the host.
 
     Attributes:
-      study: Axes [*axes, fold] and its results: "scores" {name: float[*axes, fold]} of the rows
-        held out, "outputs" [*axes, fold, M, ...] for them, "index" int32[*axes, fold, M] and
-        "count" int32[*axes, fold] of them; "test" [*axes, fold, B, ...].
+      study: Axes [*axes, fold] and its results: "scores" {name: float[*axes, fold, ...]} of
+        the rows held out, "outputs" [*axes, fold, M, ...] for them, "index" int32[*axes, fold, M]
+        and "count" int32[*axes, fold] of them; "test" [*axes, fold, B, ...].
       predictions: Out-of-fold outputs, leaves [*axes, N, ...]; NaN (0 of whole numbers) of rows
         that no fold held out.
       fold: In which fold each row was held out, int32[*axes, N]; -1 in none.
@@ -82,16 +83,23 @@ def cross_validate(
     learners = dict(learner) if isinstance(learner, Mapping) else {"": learner}
     axes = {**checked_names(axes, "fold"), "fold": np.arange(num_folds)}
 
-    def member(data, test, *, learner, fold, seed=0, repeat=0, **numbers):
-        rows = len(jax.tree.leaves(data)[0])
-        folds = stream(jax.random.key(0), "folds", repeat)
-        parts = split(folds, rows, num_folds=num_folds, fold=fold)
-        key = stream(run_key(seed), "fold", repeat, fold)
-        return fit_and_predict(learner, key, data, parts, test, keep, numbers)
-
+    member = _member(split, num_folds, keep)
     found = study(member, data, test, axes=axes, static={"learner": learners}, **how)
     found = found if isinstance(learner, Mapping) else found.at(learner=0)
     return _by_rows(found, len(jax.tree.leaves(data)[0]))
+
+
+@lru_cache(maxsize=32)
+def _member(split: Callable, num_folds: int, keep: Callable | None) -> Callable:
+    """Makes the member; the same of the same arguments, so that a second call compiles nothing."""
+
+    def member(data, test, *, learner, fold, seed=0, repeat=0, **numbers):
+        folds = stream(jax.random.key(0), "folds", repeat)
+        parts = split(folds, len(jax.tree.leaves(data)[0]), num_folds=num_folds, fold=fold)
+        key = stream(run_key(seed), "fold", repeat, fold)
+        return fit_and_predict(learner, key, data, parts, test, keep, numbers)
+
+    return member
 
 
 def _by_rows(found: Study, num_rows: int) -> CrossValidated:
