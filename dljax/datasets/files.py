@@ -39,8 +39,9 @@ def read_files(name: str, dataset: Dataset, root: Path, download: bool) -> dict[
     folder = max((nested, root), key=lambda place: len(dataset.files) - len(_lacks(dataset, place)))
     missing = _lacks(dataset, folder)
     if missing and not download:
+        files = f"its {len(dataset.files)} files" if len(dataset.files) > 1 else "it"
         raise DataError(
-            f"{name} needs {missing[0]}, which is not in {folder}; its {len(dataset.files)} files "
+            f"{name} needs {missing[0]}, which is not in {folder}; {files} "
             f"must lie in {nested} or in {root}: set DLJAX_DATA or --data-dir to the folder that "
             "holds them, or fetch them with --download."
         )

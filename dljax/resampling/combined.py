@@ -11,22 +11,30 @@ from dljax.axes import checked_axes, product
 from dljax.errors import require_whole
 from dljax.keys import stream
 from dljax.learners import Learner, score
-from dljax.splits import Split, kfold
+from dljax.splits import Rows, Split, kfold
 from dljax.types import PyTree
 
 
-def ensemble(learner: Learner, num_members: int, combine: Callable[[PyTree], PyTree]) -> Learner:
+def ensemble(
+    learner: Learner,
+    num_members: int,
+    combine: Callable[[PyTree], PyTree],
+    *,
+    bag: Callable[[jax.Array, Rows], Split] | None = None,
+) -> Learner:
     """Learns several times from other initial weights and batches, and predicts together.
 
     A deep ensemble where the learner is a network (Lakshminarayanan et al. 2017,
-    arXiv:1612.01474, section 2.4); all members see all rows. To have members as an axis, on all
-    devices, make a study over "seed".
+    arXiv:1612.01474, section 2.4); with a `bag`, bagging (Breiman 1996). To have members as an
+    axis, on all devices, make a study over "seed", or call `dj.bagging`.
 
     Args:
       learner: What is fitted, S times side by side.
       num_members: Number of members S, >= 1.
       combine: `combine(outputs) -> outputs`, from leaves [S, B, ...] to [B, ...]: of log-
-        probabilities `dj.predict.mixture`.
+        probabilities `dj.predict.mixture`, of normals `dj.predict.normal_ensemble`.
+      bag: `bag(key, rows) -> Split`, such as `dj.bootstrap`, draws the rows of each member from
+        the training rows; `None` gives all to all.
 
     Returns:
       A learner whose model has leaves [S, ...].
@@ -34,7 +42,14 @@ def ensemble(learner: Learner, num_members: int, combine: Callable[[PyTree], PyT
     require_whole("num_members", num_members, "[1, inf)")
 
     def fit(key, data, split, **numbers):
-        one = lambda member: learner.fit(stream(key, "member", member), data, split, **numbers)  # noqa: E731
+        def one(member):
+            train = split.train
+            if bag is not None:
+                train = bag(stream(key, "bag", member), train).train
+            return learner.fit(
+                stream(key, "member", member), data, split._replace(train=train), **numbers
+            )
+
         return jax.vmap(one)(jnp.arange(num_members))
 
     def predict(models, batch):
