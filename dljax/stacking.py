@@ -13,8 +13,8 @@ from dljax.errors import require, require_whole
 from dljax.keys import stream
 from dljax.learners import Learner
 from dljax.predict import log_probabilities
-from dljax.splits import Rows, Split, kfold
-from dljax.splits.rows import pick, real_entries
+from dljax.splits import Split, kfold
+from dljax.splits.rows import pick, real_entries, without
 from dljax.types import Batch, Data, PyTree
 
 RULES = ("soft", "hard")
@@ -123,7 +123,7 @@ def stacked(
 
         def one_fold(fold):
             inner = split(stream(key, "inner folds"), train, num_folds=num_folds, fold=fold)
-            seen = _without(inner.train, inner.valid, num_rows)
+            seen = without(inner.train, inner.valid, num_rows)
             models = _fit_all(learners, key, data, Split(seen), numbers)
             rows = jnp.where(real_entries(inner.valid), inner.valid.index, num_rows)
             return rows, inputs(models, trees.take_rows(data, inner.valid.index))
@@ -144,13 +144,6 @@ def stacked(
         return meta.predict(model["meta"], {**batch, "x": z})
 
     return Learner(fit, predict, meta.measure)
-
-
-def _without(rows: Rows, held_out: Rows, num_rows: int) -> Rows:
-    """Returns `rows` but for all entries of rows of the data that are among `held_out`."""
-    index = jnp.where(real_entries(held_out), held_out.index, num_rows)
-    is_out = jnp.zeros(num_rows, bool).at[index].set(True, mode="drop")
-    return pick(rows, real_entries(rows) & ~is_out[rows.index], len(rows.index))
 
 
 def _fit_all(

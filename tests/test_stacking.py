@@ -15,6 +15,7 @@ from sklearn.model_selection import KFold
 from small import blobs, classifier
 
 import dljax as dj
+from dljax.splits.rows import without
 
 KEY = jax.random.key(0)
 NUM_ROWS = 30
@@ -37,6 +38,19 @@ def bag():
 
 def everything(data):
     return dj.Split(dj.splits.all_rows(len(data["y"])))
+
+
+def test_rows_without_others_lose_all_entries_of_them_and_keep_the_size_of_their_table():
+    rows = bag()
+    held_out = dj.Rows(jnp.asarray([3, 19, 25, 8]), jnp.int32(3), jnp.ones(4))  # 8 is padding
+    left = jax.jit(without, static_argnums=2)(rows, held_out, NUM_ROWS)
+    stays = ~np.isin(rows.index, [3, 19]) & (np.arange(26) < 24)
+    assert left.index.shape == rows.index.shape
+    assert left.count == stays.sum()
+    np.testing.assert_array_equal(left.index[: left.count], rows.index[stays])
+    np.testing.assert_array_equal(left.weight[: left.count], rows.weight[stays])
+    np.testing.assert_array_equal(left.index[left.count :], left.index[0])
+    assert (left.weight[left.count :] == 0).all()
 
 
 @pytest.mark.parametrize("l2", [0.0, 3.0])

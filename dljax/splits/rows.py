@@ -87,6 +87,22 @@ def pick(rows: Rows, chosen: jax.Array, num_slots: int) -> Rows:
     return Rows(jnp.where(real, index, index[0]), count, jnp.where(real, rows.weight[order], 0.0))
 
 
+def without(rows: Rows, held_out: Rows, num_rows: int) -> Rows:
+    """Leaves out all entries of rows of the data that occur among the real entries of `held_out`.
+
+    Args:
+      rows: Some rows, repeats allowed.
+      held_out: What is left out of them, in a table of any size.
+      num_rows: Number of rows N of the data that both are of.
+
+    Returns:
+      The other entries in their order, with their weights, in a table of the size of `rows`.
+    """
+    index = jnp.where(real_entries(held_out), held_out.index, num_rows)
+    is_out = jnp.zeros(num_rows, bool).at[index].set(True, mode="drop")
+    return pick(rows, real_entries(rows) & ~is_out[rows.index], len(rows.index))
+
+
 def evenly_spaced(number: jax.Array, count: jax.Array, num_slots: int) -> jax.Array:
     """Chooses `number` of the first `count` places, bool[num_slots].
 
