@@ -1,18 +1,17 @@
 """Random features and least squares in closed form: a model whose width is all that varies."""
 
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
-from jax.custom_batching import sequential_vmap
 from jax.typing import ArrayLike
 
 from dljax import trees
 from dljax.errors import require, require_whole
 from dljax.keys import stream
 from dljax.learners import Learner
+from dljax.linalg import matmul, svd
+from dljax.linear import as_matrix
 from dljax.types import Batch, Data, Metrics
 
 
@@ -40,7 +39,7 @@ def random_features(
         others; `None` of numbers.
 
     Returns:
-      A learner of `data["x"]`, float[N, ...], which it takes as it is, and `data["y"]`. Outputs
+      A learner of `data["x"]`, [N, ...], which it takes as it is, and `data["y"]`. Outputs
       are float[B, C], no logits, or float[B]; "loss" is the squared error, added over classes,
       "error" 0 or 1. Its model is {"W": float[D, width], "b": float[width], "a": float[width, C]}.
       Every row counts: it never diverges, and takes no steps.
@@ -54,18 +53,19 @@ def random_features(
         require_whole("num_classes", num_classes, "[2, inf)")
 
     def phi(model, batch):
-        x = jnp.asarray(batch["x"]).reshape(len(batch["x"]), -1)
-        return jax.nn.relu(_matmul(x, model["W"]) + model["b"][None]) / width**0.5
+        return (
+            jax.nn.relu(matmul(as_matrix(batch["x"]), model["W"]) + model["b"][None]) / width**0.5
+        )
 
     def targets(batch):
         y = batch["y"]
-        return y[:, None] if num_classes is None else jax.nn.one_hot(y, num_classes)
+        return as_matrix(y) if num_classes is None else jax.nn.one_hot(y, num_classes)
 
     def fit(key: jax.Array, data: Data, split: Any, *, ridge: ArrayLike = ridge):
         rows = split.train
         batch = trees.take_rows(data, rows.index)
-        x = jnp.asarray(batch["x"])
-        shape = x[0].size, width
+        x = as_matrix(batch["x"])
+        shape = x.shape[1], width
         model = {
             "W": jax.random.normal(stream(key, "W"), shape, x.dtype),
             "b": jax.random.normal(stream(key, "b"), (width,), x.dtype),
@@ -76,7 +76,7 @@ def random_features(
         return {**model, "a": a}
 
     def predict(model, batch: Batch):
-        outputs = _matmul(phi(model, batch), model["a"])
+        outputs = matmul(phi(model, batch), model["a"])
         return outputs[:, 0] if num_classes is None else outputs
 
     def measure(outputs, batch: Batch) -> Metrics:
@@ -91,17 +91,7 @@ def random_features(
 
 def _least_squares(R: jax.Array, Y: jax.Array, ridge: ArrayLike) -> jax.Array:
     """Minimises |Y - R a|^2 + ridge |a|^2, of least norm; float[width, C]."""
-    U, s, Vt = _svd(R)
+    U, s, Vt = svd(R)
     kept = s > max(R.shape) * jnp.finfo(R.dtype).eps * s[0]
     shrunk = jnp.where(kept, s / jnp.where(kept, s**2 + ridge, 1.0), 0.0)
-    return _matmul(Vt.T, shrunk[:, None] * _matmul(U.T, Y))
-
-
-# devices that would multiply in less than float32 do it in full
-_matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
-_economy = lambda R: tuple(jnp.linalg.svd(R, full_matrices=False))  # noqa: E731
-_one_by_one = sequential_vmap(_economy)  # see `dljax.linalg`: no batch of matrices on a CPU
-
-
-def _svd(R: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    return lax.platform_dependent(R, cpu=_one_by_one, default=_economy)
+    return matmul(Vt.T, shrunk[:, None] * matmul(U.T, Y))

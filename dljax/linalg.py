@@ -3,10 +3,12 @@
 On a CPU, jaxlib hands a batch of matrices to the threads of the very pool it is called from, and
 waits for them there: two programs at a time on two cores wait for each other for ever (seen with
 jaxlib 0.10.2, batched Cholesky). One matrix at a time is factorized in the calling thread, so on a
-CPU a batch is a loop here; an accelerator takes it whole.
+CPU a batch is a loop here; an accelerator takes it whole. So are products, whose last bits would
+depend on how many of them there are.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +26,41 @@ def _looped_on_cpu(f: Callable) -> Callable:
 
 _eigh = _looped_on_cpu(lambda H: tuple(jnp.linalg.eigh(H)))
 _qr = _looped_on_cpu(lambda X: jnp.linalg.qr(X)[0])
+_svd = _looped_on_cpu(lambda X: tuple(jnp.linalg.svd(X, full_matrices=False)))
 _solve = _looped_on_cpu(lambda F, b: jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(F), b))
+
+# devices that would multiply in less than float32 do it in full
+_product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+_matmul = _looped_on_cpu(_product)
+
+
+@jax.custom_jvp
+def matmul(X: jax.Array, Y: jax.Array) -> jax.Array:
+    """Returns X Y in all digits, one product at a time on a CPU.
+
+    Args:
+      X: float[n, k].
+      Y: float[k, m] or float[k].
+    """
+    return _matmul(X, Y)
+
+
+@matmul.defjvp
+def _matmul_jvp(primals, tangents):
+    (X, Y), (dX, dY) = primals, tangents
+    return _matmul(X, Y), _product(dX, Y) + _product(X, dY)
+
+
+def svd(X: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns U, s and V^T of X = U diag(s) V^T; with r = min(n, m) values s, descending.
+
+    Args:
+      X: float[n, m].
+
+    Returns:
+      float[n, r], float[r] and float[r, m].
+    """
+    return _svd(X)
 
 
 @jax.custom_jvp

@@ -1,18 +1,16 @@
 """Linear learners that a solve fits: small yardsticks, and what stacking puts on top."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_batching import sequential_vmap
 from jax.typing import ArrayLike
 
 from dljax import losses
 from dljax.errors import require, require_whole
 from dljax.learners import Learner
-from dljax.linalg import solve_positive
+from dljax.linalg import matmul, solve_positive
 from dljax.sums import sum_by_halves
 
 
@@ -51,20 +49,21 @@ def ridge(
 
     def fit(key, data, split, *, l2=l2):
         index, w = split.train.index, split.train.weight
-        X, Y = _rows_of(data["x"])[index], target(jnp.asarray(data["y"])[index])
-        Y = Y if Y.ndim == 2 else Y[:, None]
+        X, Y = as_matrix(data["x"])[index], as_matrix(target(jnp.asarray(data["y"])[index]))
+        # what has no weight does not matter, whatever it holds
+        X, Y = (jnp.where(w[:, None] > 0, x, 0.0) for x in (X, Y))
         mean = lambda x: sum_by_halves(w[:, None] * x) / sum_by_halves(w)  # noqa: E731
         x, y = mean(X), mean(Y)
         X, Y = X - x[None], Y - y[None]
         D = X.shape[1]
         # one product: where XLA makes one of two depends on the width of a tile
-        XY = _matmul((w[:, None] * X).T, jnp.concatenate([X, Y], axis=1))
+        XY = matmul((w[:, None] * X).T, jnp.concatenate([X, Y], axis=1))
         A = solve_positive(XY[:, :D] + l2 * jnp.eye(D, dtype=X.dtype), XY[:, D:])
         b = y - sum_by_halves(x[:, None] * A)
         return {"A": A[:, 0], "b": b[0]} if num_classes is None else {"A": A, "b": b}
 
     def predict(model, batch):
-        f = _matmul(_rows_of(batch["x"]), model["A"])
+        f = matmul(as_matrix(batch["x"]), model["A"])
         return f + (model["b"] if num_classes is None else model["b"][None])
 
     def loss(outputs, y):
@@ -79,12 +78,7 @@ def ridge(
     return Learner(fit, predict, measure)
 
 
-def _matmul(X: jax.Array, Y: jax.Array) -> jax.Array:
-    """One product at a time on a CPU, where the last bits of a batch depend on its width."""
-    f = partial(jnp.matmul, precision="highest")
-    return jax.lax.platform_dependent(X, Y, cpu=sequential_vmap(f), default=f)
-
-
-def _rows_of(x: ArrayLike) -> jax.Array:
+def as_matrix(x: ArrayLike) -> jax.Array:
+    """Returns what every row holds, [N, ...], side by side: float[N, D], at least float32."""
     x = jnp.asarray(x)
     return x.reshape(len(x), -1).astype(jnp.promote_types(x.dtype, jnp.float32))

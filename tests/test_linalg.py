@@ -31,6 +31,17 @@ def test_they_do_what_they_say_under_vmap():
     Q = jax.vmap(linalg.orthogonal)(F)
     eye = jnp.broadcast_to(jnp.eye(5), Q.shape)
     chex.assert_trees_all_close(Q.transpose(0, 2, 1) @ Q, eye, atol=1e-12)
+    U, s, Vt = jax.vmap(linalg.svd)(b)
+    assert (U.shape, s.shape, Vt.shape) == ((3, 5, 2), (3, 2), (3, 2, 2))
+    chex.assert_trees_all_close(U * s[:, None] @ Vt, b, atol=1e-12)
+    chex.assert_trees_all_close(jax.vmap(linalg.matmul)(F, b), F @ b, atol=1e-12)
+
+
+def test_products_have_the_derivatives_of_others():
+    X, Y = positive(), right_hand_sides()
+    square = lambda f: jax.grad(lambda X, Y: (f(X, Y) ** 2).sum(), (0, 1))  # noqa: E731
+    ours, theirs = (jax.vmap(square(f))(X, Y) for f in (linalg.matmul, jnp.matmul))
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-12)  # float64
 
 
 @pytest.mark.slow
@@ -47,7 +58,7 @@ def test_derivatives_are_finite_at_equal_eigenvalues():
     chex.assert_tree_all_finite(jax.jacobian(lambda H: linalg.eigh(H)[1])(jnp.eye(3)))
 
 
-@pytest.mark.parametrize("name", ["eigh", "orthogonal", "solve_positive"])
+@pytest.mark.parametrize("name", ["eigh", "orthogonal", "solve_positive", "svd"])
 def test_on_a_cpu_a_batch_is_a_loop_over_single_matrices(name):
     """Two programs that hand batches to one pool of threads can wait for each other for ever."""
     function = getattr(linalg, name)

@@ -76,6 +76,20 @@ def test_rows_that_are_not_there_change_no_bit():
     assert np.isfinite(models[0]["a"]).all()
 
 
+def test_whole_numbers_are_learnt_from_as_the_same_numbers_of_floats():
+    """Weights below 1 among them, which whole targets once rounded to 0."""
+    draw = np.random.default_rng(2)
+    data = {"x": draw.integers(-3, 4, (30, 2, 2)), "y": draw.integers(0, 9, 30)}
+    rows = weighted_rows()
+    rows = rows._replace(weight=(rows.weight / 4).astype(np.float32))
+    learner = dj.random_features(16)
+    fit = jax.jit(lambda data: learner.fit(KEY, data, dj.Split(rows)))
+    same = {name: x.astype(np.float32) for name, x in data.items()}
+    jax.tree.map(np.testing.assert_array_equal, fit(data), fit(same))
+    assert np.abs(fit(data)["a"]).max() > 0
+    assert learner.predict(fit(data), data).dtype == np.float32
+
+
 def test_numbers_out_of_their_range_are_told():
     for call, rule in (
         (lambda: dj.random_features(0), "width must be in"),

@@ -82,6 +82,16 @@ def test_ridge_of_classes_is_the_regression_of_their_unit_vectors():
     assert measured["accuracy"].mean() > 0.8
 
 
+def test_rows_without_weight_do_not_matter_to_ridge_whatever_they_hold(data):
+    rows = bag()
+    rows = rows._replace(weight=rows.weight.at[jnp.array([2, 5])].set(0.0))
+    fit = jax.jit(lambda data: dj.ridge().fit(KEY, data, dj.Split(rows)))
+    worse = {name: x.copy() for name, x in data.items()}
+    worse["x"][2], worse["y"][5] = np.nan, np.inf
+    jax.tree.map(np.testing.assert_array_equal, fit(data), fit(worse))
+    assert np.isfinite(fit(worse)["A"]).all()
+
+
 def test_a_penalty_is_an_axis_and_a_matrix_without_an_inverse_gives_nan(data):
     found = dj.cross_validate(dj.ridge(), data, 3, axes={"l2": [1e-3, 1e3]})
     assert found.predictions.shape == (2, NUM_ROWS)
