@@ -49,22 +49,27 @@ def adaboost(
       "weight": alpha, float[R], 0 of rounds left out, "error": float[R]}.
 
     Raises:
-      ValueError: If a number is out of its range, or (at the first trace) the outputs are not
-        [B, C].
+      ValueError: If a number is out of its range, or (at the first trace) labels or outputs are.
     """
     require_whole("num_rounds", num_rounds, "[1, inf)")
     require_whole("num_classes", num_classes, "[2, inf)")
     require("shrinkage", shrinkage, "(0, inf)")
 
+    def vote(model, batch):
+        G = votes(learner.predict(model, batch))
+        if G.shape[1] != num_classes:
+            raise ValueError(f"outputs must be of {num_classes} classes, got {G.shape[1]}.")
+        return G
+
     def fit(key, data, split, *, shrinkage=shrinkage, **numbers):
-        rows = split.train
-        batch = trees.take_rows(data, rows.index)
+        _check_labels(data["y"], num_classes)
+        rows, batch = split.train, trees.take_rows(data, split.train.index)
 
         def one_round(state, r):
             w, goes_on = state
             parts = split._replace(train=rows._replace(weight=w))
             model = learner.fit(stream(key, "round", r), data, parts, **numbers)
-            G = checked(votes(learner.predict(model, batch)))
+            G = vote(model, batch)
             wrong = 1 - jnp.take_along_axis(G, batch["y"][:, None], axis=1)[:, 0]
             error = _total(w, wrong) / sum_by_halves(w)
             # the barriers keep the logarithm from being rounded as the width of a tile suggests
@@ -73,9 +78,7 @@ def adaboost(
             perfect = error <= 0
             alpha = jnp.where(perfect, 1.0, alpha)
             alpha = jnp.where(goes_on & ~(alpha <= 0), alpha, 0.0).astype(w.dtype)
-            raised = jnp.where(w == 0, 0.0, w * jnp.exp(alpha * wrong)).astype(w.dtype)
-            raised = raised * (sum_by_halves(w) / sum_by_halves(raised))
-            w = jnp.where((alpha == 0) | perfect, w, raised)
+            w = jnp.where((alpha == 0) | perfect, w, _raised(w, wrong, alpha))
             return (w, (alpha != 0) & ~perfect), (model, alpha, error)
 
         start = rows.weight, jnp.bool_(True)
@@ -83,16 +86,11 @@ def adaboost(
         return {"models": models, "weight": alpha, "error": error}
 
     def predict(model, batch):
-        G = jax.vmap(lambda model: checked(votes(learner.predict(model, batch))))(model["models"])
+        G = jax.vmap(vote, (0, None))(model["models"], batch)
         alpha = model["weight"]
         share = _total(alpha, G) / sum_by_halves(alpha)
         f = (num_classes * share - 1) / (num_classes - 1)
         return jax.nn.log_softmax(f / (num_classes - 1))
-
-    def checked(G):
-        if G.shape[1] != num_classes:
-            raise ValueError(f"outputs must be of {num_classes} classes, got {G.shape[1]}.")
-        return G
 
     return Learner(fit, predict, learner.measure)
 
@@ -115,8 +113,9 @@ def gradient_boosting(
         F_r = F_{r-1} + shrinkage rho h_r
 
     Both minima are found by bisection of the derivative, to the last digits of float32, so a
-    convex loss never rises on the rows that train, however well h_r fits. Of several outputs
-    every one has its own h_r (Algorithm 6), all have one rho, and F_0 is 0.
+    convex loss never rises on the rows that train, however well h_r fits; with `subsample` h_r
+    and rho are of the rows that the round drew, and on the others the loss may rise. Of several
+    outputs every one has its own h_r (Algorithm 6), all have one rho, and F_0 is 0.
 
     Args:
       learner: A regression, whose outputs are float[B] or float[B, 1]; it sees residuals as
@@ -131,8 +130,7 @@ def gradient_boosting(
 
     Returns:
       A learner whose outputs are F, float[B] or float[B, K], NaN where a round has NaN. Its model
-      is {"start": F_0, float[K], "models": [R, K, ...], "weight": shrinkage rho, float[R]}.
-    """
+      is {"start": F_0, float[K], "models": [R, K, ...], "weight": shrinkage rho, float[R]}."""
     require_whole("num_rounds", num_rounds, "[1, inf)")
     require("shrinkage", shrinkage, "(0, 1]")
     if num_outputs is not None:
@@ -156,8 +154,7 @@ def gradient_boosting(
 
             models = jax.vmap(one_output, (0, 1))(jnp.arange(K), residuals)
             h = outputs_of(models, data)
-            step = shrinkage * _line_search(gradient, F, h, y, rows)
-            step = step.astype(F.dtype)
+            step = (shrinkage * _line_search(gradient, F, h, y, rows)).astype(F.dtype)
             return F + step * h, (models, step)
 
         start = _constant(gradient, y, split.train) if K == 1 else jnp.zeros(K)
@@ -166,8 +163,8 @@ def gradient_boosting(
         return {"start": start, "models": models, "weight": step}
 
     def outputs_of(models, batch):
-        f = jax.vmap(learner.predict, (0, None), out_axes=1)(models, batch)
-        return f.reshape(len(f), K)
+        one = lambda model: _column(learner.predict(model, batch), batch)  # noqa: E731
+        return jax.vmap(one, out_axes=1)(models)
 
     def predict(model, batch):
         h = jax.vmap(outputs_of, (0, None))(model["models"], batch)
@@ -194,6 +191,27 @@ def staged(learner: Learner, model: PyTree, batch: Batch) -> Any:
         return learner.predict({**model, "weight": jnp.where(r <= last, weight, 0.0)}, batch)
 
     return jax.vmap(first)(r)
+
+
+def _check_labels(y: jax.Array, num_classes: int) -> None:
+    if not jnp.issubdtype(jnp.result_type(y), jnp.integer):
+        kind = jnp.result_type(y).name
+        raise ValueError(f"y must be integers in [0, {num_classes}), got {kind}.")
+    require("y", y, f"[0, {num_classes})")
+
+
+def _raised(w: jax.Array, wrong: jax.Array, alpha: jax.Array) -> jax.Array:
+    """Weights of the next round, float[M], which keep the sum of `w`."""
+    raised = jnp.where(w == 0, 0.0, w * jnp.exp(alpha * wrong)).astype(w.dtype)
+    return raised * (sum_by_halves(w) / sum_by_halves(raised))
+
+
+def _column(outputs: jax.Array, batch: Batch) -> jax.Array:
+    """What a regression says of every row, float[B]."""
+    B, s = len(jax.tree.leaves(batch)[0]), jnp.shape(outputs)
+    if s not in ((B,), (B, 1)):
+        raise ValueError(f"outputs of the learner must be float[B] or float[B, 1], got shape {s}.")
+    return outputs.reshape(B)
 
 
 def _total(weight: jax.Array, x: jax.Array) -> jax.Array:

@@ -414,6 +414,20 @@ def test_wrong_numbers_are_named():
     ):
         with pytest.raises(ValueError, match=message):
             make()
-    fit, split = dj.adaboost(base, 1, num_classes=4).fit, dj.Split(dj.splits.all_rows(47))
+    data, split = blobs(), dj.Split(dj.splits.all_rows(47))
+    two = dj.adaboost(base, 1, num_classes=2).fit
+    for y, message in (
+        (data["y"], r"y must be in \[0, 2\), got 2"),
+        (data["y"] - 1, r"y must be in \[0, 2\), got -1"),
+        (data["y"] / 2, r"y must be integers in \[0, 2\), got float32"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            jax.eval_shape(lambda y=y: two(KEY, {**data, "y": y}, split))
+    numbers = {"x": data["x"], "y": data["x"][:, 0]}
+    wide = NOTHING._replace(predict=lambda model, batch: jnp.zeros((len(batch["y"]), 3)))
+    wide = dj.gradient_boosting(wide, 1, loss=loss).fit
+    with pytest.raises(ValueError, match=r"float\[B\] or float\[B, 1\], got shape \(47, 3\)"):
+        jax.eval_shape(wide, KEY, numbers, split)
+    fit = dj.adaboost(base, 1, num_classes=4).fit
     with pytest.raises(ValueError, match="outputs must be of 4 classes, got 3"):
         jax.eval_shape(fit, KEY, blobs(), split)
