@@ -113,8 +113,8 @@ def dot_plot(title: str, tables: Mapping[str, Mapping[str, Row]]) -> "Figure":
     """
     sets = list(next(iter(tables.values())))
     with styled():
-        height = 0.35 + 0.22 * len(tables)
-        figure = canvas(title, [2.6, 2.6], [height] * len(sets))
+        height = 0.5 + 0.2 * len(tables)
+        figure = canvas(title, [2.6, 2.6], [height] * len(sets), sharex="none")
         panels = np.array(figure.axes).reshape(len(sets), 2)
         for axes, name in zip(panels, sets, strict=True):
             for panel, (value, se) in zip(
@@ -124,7 +124,9 @@ def dot_plot(title: str, tables: Mapping[str, Mapping[str, Row]]) -> "Figure":
                     middle, half = getattr(rows[name], value), 2 * getattr(rows[name], se)
                     mark = {"color": look(index)["color"], "marker": "o", "markersize": 5}
                     panel.errorbar(middle, -index, xerr=half, **mark, capsize=2.5)
-                panel.set(yticks=[], ylim=(0.7 - len(tables), 0.7))
+                panel.set(yticks=[], ylim=(0.4 - len(tables), 0.6))
+                panel.margins(x=0.15)
+                panel.locator_params(axis="x", nbins=5)
             axes[0].set_ylabel(name, rotation=0, horizontalalignment="right", va="center")
         panels[-1, 0].set_xlabel("RMSE, units of the target")
         panels[-1, 1].set_xlabel("negative log-likelihood, nats a row")

@@ -1,16 +1,15 @@
-"""Do we reproduce the table of MC-dropout on the UCI regressions?
+"""Is the table of MC-dropout on the UCI regressions reproduced?
 
 Question: Gal & Ghahramani's own code (its protocol of 2018: rate and precision tau chosen inside
 each split) publishes RMSE and log-likelihood on 20 fixed splits. Do ours agree?
-Method: one hidden layer of 50 rectifiers, dropout on inputs and hidden units, Adam 1e-3, batches
-of 128, 4,000 epochs, squared error of standardised targets, penalty l^2 (1 - p) / (2 N tau),
-l = 0.01. The log-likelihood is that of 1,000 normals of variance 1 / tau (theirs: 10,000). Rate and
-tau are those that most published splits chose; with --grid all 12 pairs are trained on the first
-80 % of the training rows of every split, the best log-likelihood on the others decides, and the
-split is trained again. All splits and pairs are one program.
+Method: 50 rectifiers, dropout on inputs and hidden units, Adam 1e-3, batches of 128, 4,000 epochs,
+squared error of standardised targets, penalty l^2 (1 - p) / (2 N tau), 1,000 masks (theirs 10,000).
+Rate and tau are those that most published splits chose; with --grid the best of 12 pairs on the
+last fifth of the training rows of each split, which is then trained again. One program a set.
 
 Command: python experiments/uci_mc_dropout.py
-Expect:
+Expect, in 75 s on two cores (--grid: 6 minutes), the tables of docs/uci.md: RMSE 0.70, 0.54, 2.85,
+negative log-likelihood 1.27, 1.21, 2.38, within 1.2 published standard errors.
 """
 
 import sys
@@ -54,10 +53,8 @@ def learner(name, grid):
     restore = lambda out, scale: {**out, "draws": scale.mean + scale.sd * out["draws"]}  # noqa: E731
     net = dj.Learner(fit, predict, dj.predict.draw_scores)
     net = dj.scaled(net, target="y", restore=restore)
-    if not grid:
-        return net
     pairs = {"rate": RATES, "tau": MC_DROPOUT_GRIDS[name][0]}
-    return dj.tuned(net, pairs, 1, by="nll", split=dj.datasets.first_rows)
+    return dj.tuned(net, pairs, 1, by="nll", split=dj.datasets.first_rows) if grid else net
 
 
 def main(names=(), grid=False):
@@ -65,21 +62,17 @@ def main(names=(), grid=False):
     ours = {}
     for name in names or SETS:
         taus, (rate, tau) = MC_DROPOUT_GRIDS[name]
-        how = {"split": dj.datasets.published_split, "width": SPLITS // 2}
-        modal = {"axes": {"rate": [rate], "tau": [tau]}}
-        how |= {"keep": lambda model: model["numbers"]} if grid else modal
+        how = {"keep": lambda m: m["numbers"]} if grid else {"axes": {"rate": [rate], "tau": [tau]}}
+        how |= {"split": dj.datasets.published_split, "width": 10}
         data, begun = dj.datasets.load(f"uci/{name}"), time.process_time()
         found = dj.cross_validate(learner(name, grid), data, SPLITS, **how).study.results
         note = f"{time.process_time() - begun:.0f} CPU s"
         if grid:
             edge = int((found["kept"]["tau"] > 0.99 * max(taus)).sum())
-            cap = -np.log(max(taus) / 2 / np.pi) / 2
-            note += f"; {edge} splits chose the largest tau, where nll >= {cap:.3f}"
-        scores = {key: x.reshape(SPLITS) for key, x in found["scores"].items()}
-        rmse = np.sqrt(scores["squared_error"])
-        ours[name] = reported(name, rmse, scores["nll"], MC_DROPOUT_2018[name], note)
-    title = f"MC-dropout, {EPOCHS} epochs, {SPLITS} splits"
-    draw("runs/uci_mc_dropout.png", title, MC_DROPOUT_2018, ours)
+            note += f"; {edge} splits chose the largest tau, {max(taus)}"
+        rmse, nll = (found["scores"][key].reshape(SPLITS) for key in ("squared_error", "nll"))
+        ours[name] = reported(name, np.sqrt(rmse), nll, MC_DROPOUT_2018[name], note)
+    draw("runs/uci_mc_dropout.png", "MC-dropout, 4,000 epochs", MC_DROPOUT_2018, ours)
 
 
 if __name__ == "__main__":

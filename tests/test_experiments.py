@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -46,6 +47,52 @@ def test_an_experiment_states_question_method_command_and_what_to_expect(name):
         assert part in experiment.__doc__
     assert len(Path(experiment.__file__).read_text().splitlines()) < 80
     assert callable(experiment.main)
+
+
+def test_pages_are_finished_and_their_links_lead_somewhere():
+    root = Path(__file__).parent.parent
+    for page in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
+        text = page.read_text()
+        assert "_TEXT" not in text
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (page.parent / target).exists(), f"{page.name} links {target}"
+    for path in FILES:
+        assert not re.search(r"Expect[^\n]*(see below|:$)", path.read_text(), re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_mc_dropout_is_as_published_within_two_standard_errors(small, capsys):
+    if not os.environ.get("DLJAX_DATA"):
+        pytest.skip("DLJAX_DATA is not set to the folder of the data sets")
+    small("uci_mc_dropout").main()
+    differences = re.findall(
+        r"([+-] *[0-9.]+) +([+-] *[0-9.]+) published se", capsys.readouterr().out
+    )
+    assert len(differences) == 3
+    # those measured are 1.2 at most; the seed is fixed, other machines round differently
+    assert all(abs(float(x)) < 2.1 for pair in differences for x in pair)
+
+
+@pytest.mark.slow
+def test_deep_ensembles_beat_their_members_on_all_four_sets(small, capsys):
+    if not os.environ.get("DLJAX_DATA"):
+        pytest.skip("DLJAX_DATA is not set to the folder of the data sets")
+    small("uci_deep_ensembles").main()
+    found = re.findall(r"RMSE: ([-+0-9.]+), corrected t ([-0-9.]+)", capsys.readouterr().out)
+    assert len(found) == 4
+    assert all(float(gain) < 0 and float(t) < -2.1 for gain, t in found)
+
+
+@pytest.mark.parametrize("grid", [False, True])
+def test_the_tables_of_mc_dropout_run_on_a_short_protocol(small, capsys, grid):
+    if not os.environ.get("DLJAX_DATA"):
+        pytest.skip("DLJAX_DATA is not set to the folder of the data sets")
+    how = {"EPOCHS": 1, "MASKS": 2, "SPLITS": 2, "RATES": [0.01, 0.1]}
+    small("uci_mc_dropout", **how).main(["yacht"], grid)
+    out = capsys.readouterr().out
+    assert "yacht, published" in out
+    assert ("chose the largest tau" in out) == grid
+    assert Path("runs/uci_mc_dropout.png").stat().st_size > 0
 
 
 def test_a_path_starts_at_the_dot_and_goes_down_and_every_minimum_is_0():

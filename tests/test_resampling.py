@@ -15,6 +15,7 @@ from dljax.splits import Rows, Split
 
 K, STEPS, WIDTH = 5, 30, 2
 RATES = np.array([1e-3, 1e-2], np.float32)
+RATE = {"learning_rate": [1e-2]}
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +106,29 @@ def test_garbage_in_the_held_out_rows_changes_no_bit_of_what_is_learnt(
     )
 
 
-def test_learners_by_name_are_the_first_axis_and_share_their_folds(iris, net):
-    axes = {"learning_rate": RATES[1:]}
-    both = dj.cross_validate({"a": net, "b": net}, iris, 3, axes=axes, progress=False)
-    assert list(both.study.axes) == ["learner", "learning_rate", "fold"]
-    np.testing.assert_array_equal(both.fold[0], both.fold[1])
-    np.testing.assert_array_equal(both.predictions[0], both.predictions[1])
+def test_learners_by_name_are_the_first_axis_and_share_rows_and_luck():
+    data = numbers()
+    keep_key = lambda shift: mean_of_targets()._replace(  # noqa: E731
+        fit=lambda key, data, split: {
+            "mean": jnp.float32(shift),
+            "luck": jax.random.bits(key),
+            "rows": split.train.index,
+        }
+    )
+    learners = {"a": keep_key(1), "b": keep_key(2)}
+    how = {"keep": lambda model: (model["luck"], model["rows"]), "progress": False}
+    both = dj.cross_validate(learners, data, 3, axes={"seed": np.arange(2)}, **how)
+    assert list(both.study.axes) == ["learner", "seed", "fold"]
+    luck, rows = both.study.results["kept"]
+    np.testing.assert_array_equal(luck[0], luck[1])
+    np.testing.assert_array_equal(rows[0], rows[1])
+    assert len(np.unique(luck)) == 6
+    np.testing.assert_array_equal(
+        both.predictions, np.array([1, 2])[:, None, None] + np.zeros((2, 12))
+    )
 
 
-def mean_of_targets():
+def mean_of_targets(error=lambda r: r**2):
     """A learner whose every prediction is the weighted mean of the targets that it saw."""
 
     def fit(key, data, split, *, shift=0.0):
@@ -123,8 +138,7 @@ def mean_of_targets():
     def predict(model, batch):
         return jnp.full(len(batch["y"]), model["mean"])
 
-    error = lambda outputs, batch: {"error": (outputs - batch["y"]) ** 2}  # noqa: E731
-    return dj.Learner(fit, predict, error)
+    return dj.Learner(fit, predict, lambda f, batch: {"error": error(f - batch["y"])})
 
 
 def numbers(size=12):
@@ -141,6 +155,57 @@ def test_rows_that_no_fold_holds_out_have_no_prediction():
     past = [data["y"][:n].mean() for n in (3, 6, 9)]
     # a mean of nine float32
     chex.assert_trees_all_close(found.predictions[3:], np.repeat(past, 3), rtol=1e-5)
+
+
+def test_a_row_that_several_parts_hold_out_has_no_one_prediction():
+    def halves(key, rows, num_folds, fold):
+        return dj.holdout(dj.stream(key, "part", fold), rows, valid=0.5)
+
+    found = dj.cross_validate(mean_of_targets(), numbers(), 3, split=halves, progress=False)
+    index = found.study.results["index"]
+    times = np.bincount(index.ravel(), minlength=12)
+    np.testing.assert_array_equal(found.fold >= 0, times == 1)
+    np.testing.assert_array_equal(np.isfinite(found.predictions), times == 1)
+    for row in np.flatnonzero(times == 1):
+        assert row in index[found.fold[row]]
+
+
+def test_a_run_folder_keeps_a_cross_validation_and_runs_nothing_twice(tmp_path):
+    traced = []
+    mean = mean_of_targets()
+
+    def fit(key, data, split):
+        traced.append(1)
+        return mean.fit(key, data, split)
+
+    counting, data = mean._replace(fit=fit), numbers()
+    how = {"out": tmp_path / "cv", "progress": False}
+    first = dj.cross_validate(counting, data, 3, **how)
+    again = dj.cross_validate(counting, data, 3, **how)
+    np.testing.assert_array_equal(first.predictions, again.predictions)
+    loaded = dj.load(tmp_path / "cv")
+    np.testing.assert_array_equal(loaded.results["outputs"][0], first.study.results["outputs"])
+
+
+def test_a_second_resampling_compiles_nothing():
+    traced = []
+    mean = mean_of_targets()
+
+    def fit(key, data, split):
+        traced.append(1)
+        return mean.fit(key, data, split)
+
+    counting, data = mean._replace(fit=fit), numbers()
+    calls = (
+        lambda: dj.cross_validate(counting, data, 3, progress=False),
+        lambda: dj.bagging(counting, data, 3, outputs="numbers", progress=False),
+        lambda: dj.learning_curve(counting, data, [4, 8], 3, progress=False),
+    )
+    for call in calls:
+        call()
+        once = len(traced)
+        call()
+        assert len(traced) == once
 
 
 def test_out_of_bag_predictions_average_the_bags_that_did_not_draw_the_row():
@@ -168,6 +233,42 @@ def test_a_row_that_all_bags_drew_has_no_prediction_and_counts_for_nothing():
     assert 0 < drawn.sum() < 12
     assert np.isnan(found.predictions[drawn]).all()
     assert np.isfinite(found.scores["error"])
+
+
+def test_bags_of_several_learners_are_scored_by_their_own_measures():
+    learners = {"squared": mean_of_targets(), "absolute": mean_of_targets(jnp.abs)}
+    found = dj.bagging(learners, data := numbers(), 5, outputs="numbers", progress=False)
+    error = (found.predictions - data["y"])[:, found.count[0] > 0]
+    expected = [(error[0] ** 2).mean(), np.abs(error[1]).mean()]
+    # means of twelve float32
+    np.testing.assert_allclose(found.scores["error"], expected, rtol=1e-5)
+
+
+def test_bags_of_normals_have_the_moments_of_the_mixture():
+    def predict(model, batch):
+        mean = jnp.full(len(batch["y"]), model["mean"])
+        return {"mean": mean, "variance": jnp.ones_like(mean)}
+
+    normal = mean_of_targets()._replace(predict=predict, measure=dj.predict.normal_scores)
+    data = numbers()
+    found = dj.bagging(normal, data, 9, outputs="normals", test=data, progress=False)
+    means = found.study.results["test"]["mean"]
+    chex.assert_trees_all_close(found.test["mean"], means.mean(axis=0), rtol=1e-5)
+    # 1, and the variance of nine means, which float64 adds up
+    chex.assert_trees_all_close(found.test["variance"], 1 + means.var(axis=0), rtol=1e-5)
+    assert np.isfinite(found.scores["nll"])
+
+
+def test_bags_of_one_logit_are_scored_as_one_logit():
+    def predict(model, batch):
+        return model["mean"] * batch["x"][:, :1]
+
+    measure = lambda f, batch: {"accuracy": dj.losses.accuracy(f, batch["y"])}  # noqa: E731
+    one_logit = mean_of_targets()._replace(predict=predict, measure=measure)
+    data = {"x": numbers()["x"], "y": (numbers()["y"] > 0).astype(np.int32)}
+    found = dj.bagging(one_logit, data, 4, outputs="classes", progress=False)
+    assert found.predictions.shape == (12, 2)
+    assert found.scores["accuracy"] == 1  # the mean of classes is above 0
 
 
 def test_bags_of_classes_average_probabilities(iris, net):
@@ -224,6 +325,43 @@ def test_what_is_held_out_outside_decides_nothing_inside():
     np.testing.assert_array_equal(again.study.results["kept"][0], clean.study.results["kept"][0])
 
 
+def test_no_row_that_a_bag_drew_twice_trains_and_selects():
+    """A learner that has memorised a row is perfect on it: noise must not look learnable."""
+
+    def fit(key, data, split, *, memory):
+        w = dj.row_weights(split.train, 12)
+        mean = (w * data["y"]).sum() / w.sum()
+        return {"y": jnp.where(memory & (w > 0), data["y"], mean), "seen": w > 0}
+
+    def predict(model, batch):
+        same = batch["row"][:, None] == jnp.arange(12)[None]
+        return jnp.where(same, model["y"][None], 0.0).sum(axis=1)
+
+    def measure(outputs, batch):
+        return {"error": (outputs - batch["y"]) ** 2}
+
+    data = {**numbers(), "row": np.arange(12)}
+    tuned = dj.tuned(dj.Learner(fit, predict, measure), {"memory": [False, True]}, 3, by="error")
+    how = {"keep": lambda model: model["scores"], "progress": False}
+    found = dj.bagging(tuned, data, 6, outputs="numbers", **how)
+    scores = found.study.results["kept"]
+    np.testing.assert_array_equal(scores[:, 0], scores[:, 1])  # of unseen rows both say the mean
+
+
+def test_a_search_without_a_finite_score_predicts_nan():
+    def broken(f, batch):
+        return {"error": jnp.full(len(f), jnp.nan)}
+
+    tuned = dj.tuned(
+        mean_of_targets()._replace(measure=broken), {"shift": [0.0, 1.0]}, 2, by="error"
+    )
+    how = {"keep": lambda model: model["chosen"], "progress": False}
+    found = dj.cross_validate(tuned, numbers(), 3, **how)
+    assert (found.study.results["kept"] == -1).all()
+    assert np.isnan(found.predictions).all()
+
+
+@pytest.mark.slow
 def test_an_ensemble_predicts_what_its_members_predict_together(iris, net):
     joined = lambda logits: dj.predict.mixture(dj.predict.log_probabilities(logits))  # noqa: E731
     three = dj.ensemble(net, 3, joined)
@@ -243,6 +381,18 @@ def test_an_ensemble_predicts_what_its_members_predict_together(iris, net):
     # members side by side and one by one are two programs
     chex.assert_trees_all_close(together, joined(members), atol=1e-3)
     assert np.abs(members[0] - members[1]).max() > 0.1
+
+
+def test_members_of_an_ensemble_may_have_bags():
+    data = jax.tree.map(jnp.asarray, numbers())
+    bagged = dj.ensemble(mean_of_targets(), 3, lambda f: f.mean(axis=0), bag=dj.bootstrap)
+    rows = Split(Rows(jnp.arange(12), jnp.int32(12), jnp.ones(12)))
+    key = jax.random.key(2)
+    model = bagged.fit(key, data, rows)
+    for s in range(3):
+        bag = dj.bootstrap(dj.stream(key, "bag", s), 12).train.index
+        # a mean of twelve float32
+        np.testing.assert_allclose(model["mean"][s], data["y"][bag].mean(), rtol=1e-5)
 
 
 def test_a_scaled_target_is_restored_and_scored_in_its_own_units():
@@ -294,11 +444,11 @@ def test_predictions_of_a_run_that_diverged_are_nan(iris, net):
         (lambda net, d: dj.cross_validate(net, d, 151), r"num_folds must be .*got 151"),
         (
             lambda net, d: dj.cross_validate(net, d, 5, axes={"fold": [1]}),
-            r"axes must not name 'fold', .*got \['fold'\]",
+            r"axes must not name 'fold', which is an axis already",
         ),
         (
             lambda net, d: dj.bagging(net, d, 5, outputs="logits"),
-            r"outputs must be classes or numbers, got 'logits'",
+            r"outputs must be one of classes, numbers, normals, got 'logits'",
         ),
         (
             lambda net, d: dj.cross_validate(net, {**d, "x": d["x"] * np.nan}, 5),
@@ -306,6 +456,34 @@ def test_predictions_of_a_run_that_diverged_are_nan(iris, net):
         ),
         (lambda net, d: dj.tuned(net, {"rate": []}, 5, by="loss"), r"axis 'rate' must be"),
         (lambda net, d: dj.ensemble(net, 0, np.mean), r"num_members must be .*got 0"),
+        (lambda net, d: dj.bagging(net, d, 0, outputs="classes"), r"num_bags must be .*got 0"),
+        (
+            lambda net, d: dj.bagging(net, d, 3, outputs="normals", axes=RATE),
+            r'outputs must be a dict of "mean" and "variance" to average normals, got one',
+        ),
+        (
+            lambda net, d: dj.bagging(
+                net, d, 3, outputs="classes", split=dj.bayesian_bootstrap, axes=RATE
+            ),
+            r"split must hold rows out as `valid`",
+        ),
+        (
+            lambda net, d: dj.cross_validate(net.fit, d, 3),
+            r"learner must be a dj.Learner",
+        ),
+        (
+            lambda net, d: dj.cross_validate(dj.tuned(net, RATE, 3, by="error"), d, 3),
+            r"unknown measure 'error'; known: accuracy, loss",
+        ),
+        (
+            lambda net, d: dj.cross_validate(dj.tuned(net, RATE, 3, by="loss"), d, 3, axes=RATE),
+            r"'learning_rate' must be in the grid or an axis, got both",
+        ),
+        (
+            lambda net, d: dj.cross_validate(net, {**d, "y": d["x"][:, 0] * 0}, 3),
+            r"y must .*constant|y must .*differ",
+        ),
+        (lambda net, d: dj.cross_validate(net, {**d, "y": d["y"] * 0}, 3), r"y must hold .*class"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(iris, net, call, message):
@@ -322,7 +500,7 @@ def test_a_learner_takes_steps_or_epochs():
 
 
 def test_classes_too_small_for_the_folds_are_named(iris, net):
-    y = np.where(np.arange(150) == 0, 2, np.minimum(iris["y"], 1))
-    check = partial(dj.check, labels="y", num_folds=5)
-    with pytest.raises(dj.DataError, match="got class 2: 1"):
-        dj.cross_validate(net, {**iris, "y": y}, 5, check=check)
+    y = np.where(np.arange(150) == 0, 2, np.minimum(iris["y"], 1)).astype(np.int32)
+    for check in (None, {"labels": "y"}, partial(dj.check, labels="y", num_folds=5)):
+        with pytest.raises(dj.DataError, match="got class 2: 1"):
+            dj.cross_validate(net, {**iris, "y": y}, 5, check=check)

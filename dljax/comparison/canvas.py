@@ -56,13 +56,16 @@ def styled() -> Any:
     return matplotlib.rc_context({**plain, **_STYLE})
 
 
-def canvas(title: str, widths: Sequence[float], heights: Sequence[float]) -> "Figure":
+def canvas(
+    title: str, widths: Sequence[float], heights: Sequence[float], *, sharex: str = "col"
+) -> "Figure":
     """Returns an empty figure with a panel for every height and width, row by row.
 
     Args:
       title: One line over all panels.
       widths: Width of every column, in inches.
       heights: Height of every row, in inches.
+      sharex: "col" where the panels of a column have one horizontal axis, "none" if each its own.
     """
     from matplotlib.figure import Figure
 
@@ -72,7 +75,7 @@ def canvas(title: str, widths: Sequence[float], heights: Sequence[float]) -> "Fi
         len(heights),
         len(widths),
         squeeze=False,
-        sharex="col",
+        sharex=sharex,
         gridspec_kw={"width_ratios": widths, "height_ratios": heights},
     )
     figure.suptitle(title, x=0.01, horizontalalignment="left")

@@ -8,21 +8,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dljax.datasets import check as checked_data
+from dljax.errors import require_whole
 from dljax.keys import stream
 from dljax.learners import Learner, average
 from dljax.named import Study
 from dljax.predict import log_probabilities
 from dljax.resampling.held_out import (
-    checked_names,
+    Check,
+    check_data,
     each_cell,
     fit_and_predict,
     held_out,
+    resampled,
     run_key,
 )
-from dljax.splits import Rows, Split, bootstrap
-from dljax.studies import study
+from dljax.splits import Split, all_rows, bootstrap
 from dljax.types import Batch, Data, Metrics, PyTree
+
+KINDS = {
+    "classes": "logits [B, C]",
+    "numbers": "one array",
+    "normals": 'a dict of "mean" and "variance"',
+}
 
 
 class Bagged(NamedTuple):
@@ -31,8 +38,8 @@ class Bagged(NamedTuple):
     Attributes:
       study: Axes [*axes, bag] and its results, as of `CrossValidated` with bags for folds.
       predictions: Out-of-bag prediction, the average over the bags that did not draw the row:
-        log-probabilities of classes, float[*axes, N, C], or numbers, [*axes, N, ...]; NaN where
-        all bags drew it.
+        log-probabilities of classes, float[*axes, N, C], numbers, [*axes, N, ...], or normals,
+        "mean" and "variance" [*axes, N]; NaN where all bags drew it.
       count: Number of those bags, int32[*axes, N].
       scores: What the learner measures of them, {name: float[*axes]}, over the rows that some bag
         did not draw.
@@ -40,10 +47,10 @@ class Bagged(NamedTuple):
     """
 
     study: Study
-    predictions: np.ndarray
+    predictions: PyTree
     count: np.ndarray
     scores: Metrics
-    test: np.ndarray | None
+    test: PyTree
 
 
 def bagging(
@@ -56,7 +63,7 @@ def bagging(
     axes: Mapping[str, Any] | None = None,
     test: Batch | None = None,
     keep: Callable[[PyTree], PyTree] | None = None,
-    check: Callable[..., None] | None = None,
+    check: Check = None,
     **how: Any,
 ) -> Bagged:
     """Fits bootstrap samples of the rows and averages; Breiman 1996, Mach. Learn. 24, 123-140.
@@ -69,8 +76,9 @@ def bagging(
       learner: What is fitted; several by name become the first axis, "learner".
       data: Arrays [N, ...].
       num_bags: Number of bags, >= 1, the last axis, "bag"; each has its own initial weights.
-      outputs: What is averaged: "classes", the probabilities of logits [B, C] or [B, 1], or
-        "numbers", the outputs themselves.
+      outputs: What is averaged: "classes", the probabilities of logits [B, C] or [B, 1];
+        "numbers", the outputs themselves; "normals", the mixture of "mean" and "variance" [B], see
+        `dj.predict.normal_outputs`.
       split: `split(key, N) -> Split` with the bag as `train` and the rest as `valid`, such as
         `dj.bootstrap`, `dj.poisson_bootstrap` or `partial(dj.holdout, valid=0.5)` (subagging).
       axes: Further axes, as in `cross_validate`; bags of one "repeat" are the same.
@@ -81,38 +89,47 @@ def bagging(
 
     Raises:
       DataError: If the data are not fit for training.
-      ValueError: If `outputs` is neither, or what `dj.study` raises.
+      ValueError: If `outputs` is none of these, the learner has others, or `dj.study` raises it.
     """
-    if outputs not in ("classes", "numbers"):
-        raise ValueError(f"outputs must be classes or numbers, got {outputs!r}.")
-    (check or checked_data)(data)
-    learners = dict(learner) if isinstance(learner, Mapping) else {"": learner}
-    axes = {**checked_names(axes, "bag"), "bag": np.arange(num_bags)}
-
-    member = _member(split, keep)
-    found = study(member, data, test, axes=axes, static={"learner": learners}, **how)
-    found = found if isinstance(learner, Mapping) else found.at(learner=0)
-    first = next(iter(learners.values()))
-    return _out_of_bag(found, first, data, outputs)
+    if outputs not in KINDS:
+        raise ValueError(f"outputs must be one of {', '.join(KINDS)}, got {outputs!r}.")
+    require_whole("num_bags", num_bags, "[1, inf)")
+    check_data(data, check)
+    member, own = _member(split, keep, outputs), {"bag": np.arange(num_bags)}
+    found = resampled(member, learner, data, test, axes=axes, own=own, how=how)
+    if not isinstance(learner, Mapping):
+        return _out_of_bag(found, learner, data, outputs)
+    each = [
+        _out_of_bag(found.at(learner=i), x, data, outputs) for i, x in enumerate(learner.values())
+    ]
+    together = jax.tree.map(lambda *x: np.stack(x), *(one._replace(study=None) for one in each))
+    return together._replace(study=found)
 
 
 @lru_cache(maxsize=32)
-def _member(split: Callable, keep: Callable | None) -> Callable:
+def _member(split: Callable, keep: Callable | None, kind: str) -> Callable:
     """Makes the member; the same of the same arguments, so that a second call compiles nothing."""
 
     def member(data, test, *, learner, bag, seed=0, repeat=0, **numbers):
         bags = stream(jax.random.key(0), "bags", repeat)
         parts = split(stream(bags, "bag", bag), len(jax.tree.leaves(data)[0]))
         key = stream(run_key(seed), "bag", repeat, bag)
-        return fit_and_predict(learner, key, data, parts, test, keep, numbers)
+        found = fit_and_predict(learner, key, data, parts, test, keep, numbers)
+        names = sorted(found["outputs"]) if isinstance(found["outputs"], Mapping) else None
+        if names != (["mean", "variance"] if kind == "normals" else None):
+            raise ValueError(
+                f"outputs must be {KINDS[kind]} to average {kind}, got {names or 'one'}."
+            )
+        return found
 
     return member
 
 
 def _out_of_bag(found: Study, learner: Learner, data: Data, kind: str) -> Bagged:
     results, lead = found.results, found.results["count"].shape[:-1]
-    outputs, num_rows = results["outputs"], len(jax.tree.leaves(data)[0])
-    results = {**results, "outputs": _averaged(outputs, kind)}
+    num_rows = len(jax.tree.leaves(data)[0])
+    one_logit = kind == "classes" and results["outputs"].shape[-1] == 1
+    results = {**results, "outputs": _averaged(results["outputs"], kind)}
     shape = results["outputs"].shape[len(lead) + 2 :]
     total, count = np.zeros((*lead, num_rows, *shape)), np.zeros((*lead, num_rows), np.int32)
     for cell in each_cell(found):
@@ -120,28 +137,38 @@ def _out_of_bag(found: Study, learner: Learner, data: Data, kind: str) -> Bagged
         total[cell[:-1]][rows] += values
         count[cell[:-1]][rows] += 1
     with np.errstate(invalid="ignore"):  # 0 / 0 of a row that all bags drew
-        mean = total / count.reshape(*count.shape, *[1] * len(shape))
-    predictions = _as_outputs(mean, kind)
-
-    def of_rows(predictions, count):
-        rows = Rows(jnp.arange(num_rows), jnp.int32(num_rows), (count > 0).astype(jnp.float32))
-        return average(learner, predictions, data, rows)
-
-    flat = predictions.reshape(-1, *predictions.shape[len(lead) :])
-    scores = jax.vmap(of_rows)(flat, count.reshape(-1, num_rows))
-    scores = {name: np.asarray(x).reshape(lead) for name, x in scores.items()}
+        predictions = _as_outputs(total / count.reshape(*count.shape, *[1] * len(shape)), kind)
+    measured = predictions[..., 1:] - predictions[..., :1] if one_logit else predictions
+    flat = jax.tree.map(lambda x: x.reshape((-1, *x.shape[len(lead) :])), (measured, count))
+    scores = _scores(learner)(*flat, data)
+    scores = {name: np.asarray(x).reshape((*lead, *x.shape[1:])) for name, x in scores.items()}
     test = results.get("test")
     if test is not None:
         test = _as_outputs(_averaged(test, kind).mean(axis=len(lead)), kind)
     return Bagged(found, predictions, count, scores, test)
 
 
-def _averaged(outputs: np.ndarray, kind: str) -> np.ndarray:
-    """What an ensemble averages: probabilities or numbers, in float64."""
+@lru_cache(maxsize=32)
+def _scores(learner: Learner) -> Callable:
+    def of_rows(predictions, count, data):
+        rows = all_rows(len(count))._replace(weight=(count > 0).astype(jnp.float32))
+        return average(learner, predictions, data, rows)
+
+    return jax.jit(jax.vmap(of_rows, (0, 0, None)))
+
+
+def _averaged(outputs: Any, kind: str) -> np.ndarray:
+    """What an ensemble averages, in float64: probabilities, numbers, or both moments of normals."""
+    if kind == "normals":
+        m, v = (np.asarray(outputs[name], np.float64) for name in ("mean", "variance"))
+        return np.stack([m, v + m**2], axis=-1)
     outputs = np.exp(log_probabilities(outputs)) if kind == "classes" else outputs
     return np.asarray(outputs, np.float64)
 
 
-def _as_outputs(mean: np.ndarray, kind: str) -> np.ndarray:
+def _as_outputs(mean: np.ndarray, kind: str) -> Any:
+    if kind == "normals":
+        m, square = mean[..., 0], mean[..., 1]
+        return {"mean": m.astype(np.float32), "variance": (square - m**2).astype(np.float32)}
     with np.errstate(divide="ignore"):
         return (np.log(mean) if kind == "classes" else mean).astype(np.float32)

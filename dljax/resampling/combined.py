@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dljax.axes import checked_axes, product
-from dljax.errors import require_whole
+from dljax.errors import require_whole, unknown
 from dljax.keys import stream
 from dljax.learners import Learner, score
 from dljax.splits import Rows, Split, kfold
+from dljax.splits.rows import without
 from dljax.types import PyTree
 
 
@@ -77,38 +78,52 @@ def tuned(
       grid: Axes as of `dj.study`, such as dict(learning_rate=np.logspace(-4, -1, 7)); G points.
       num_folds: Number of inner folds K.
       by: Name of the measure that decides, the mean over folds of the mean over a fold's rows.
-      largest: Whether the largest is the best. A measure that is not finite never wins.
+      largest: Whether the largest is the best. A mean that is not finite never wins; folds
+        without rows do not count.
       split: As of `cross_validate`, called with `split(key, rows, num_folds=K, fold=fold)` and
         the outer training rows; a random hold-out is `lambda key, rows, num_folds, fold:
         dj.holdout(dj.stream(key, "fold", fold), rows, valid=0.2)` and one fold.
 
     Returns:
       A learner whose model is {"model": of the chosen numbers, "chosen": position in the grid,
-      int32[], the last axis running fastest, "numbers": {name: value}, "scores": float[G]}.
+      int32[], the last axis running fastest, "numbers": {name: value}, "scores": float[G]}; where
+      no score is finite, "chosen" is -1 and predictions are NaN.
 
     Raises:
       ValueError: If an axis of the grid is empty, not finite or holds a value twice.
     """
+    require_whole("num_folds", num_folds, "[1, inf)")
     cells = product(checked_axes(grid))
     num_points = len(jax.tree.leaves(cells)[0])
     point, fold = (x.ravel() for x in np.indices((num_points, num_folds)))
+    at = lambda i: jax.tree.map(lambda x: jnp.asarray(x)[i], cells)  # noqa: E731
 
     def fit(key, data, outer, **numbers):
+        twice = sorted(set(cells) & set(numbers))
+        if twice:
+            raise ValueError(f"{twice[0]!r} must be in the grid or an axis, got both.")
+
         def one(point, fold):
-            chosen = jax.tree.map(lambda x: jnp.asarray(x)[point], cells)
             folds = stream(key, "inner folds")
             inner = split(folds, outer.train, num_folds=num_folds, fold=fold)
-            model = learner.fit(key, data, Split(inner.train), **chosen, **numbers)
-            return score(learner, model, data, inner.valid)[by]
+            # a row that a bag drew twice is in one part only
+            train = without(inner.train, inner.valid, len(jax.tree.leaves(data)[0]))
+            model = learner.fit(key, data, Split(train), **at(point), **numbers)
+            measured = score(learner, model, data, inner.valid)
+            if by not in measured:
+                raise unknown("measure", by, measured)
+            return measured[by], inner.valid.count > 0
 
-        scores = jax.vmap(one)(point, fold).reshape(num_points, num_folds).mean(axis=1)
-        worst = -jnp.inf if largest else jnp.inf
-        usable = jnp.where(jnp.isfinite(scores), scores, worst)
-        best = (jnp.argmax if largest else jnp.argmin)(usable).astype(jnp.int32)
-        chosen = jax.tree.map(lambda x: jnp.asarray(x)[best], cells)
-        model = learner.fit(key, data, Split(outer.train), **chosen, **numbers)
-        return {"model": model, "chosen": best, "numbers": chosen, "scores": scores}
+        scores, there = (x.reshape(num_points, -1) for x in jax.vmap(one)(point, fold))
+        scores = jnp.where(there, scores, 0.0).sum(axis=1) / there.sum(axis=1)
+        usable = jnp.isfinite(scores)
+        best = jnp.argmin(jnp.where(usable, -scores if largest else scores, jnp.inf))
+        model = learner.fit(key, data, Split(outer.train), **at(best), **numbers)
+        chosen = jnp.where(usable.any(), best, -1).astype(jnp.int32)
+        return {"model": model, "chosen": chosen, "numbers": at(best), "scores": scores}
 
-    return learner._replace(
-        fit=fit, predict=lambda model, batch: learner.predict(model["model"], batch)
-    )
+    def predict(model, batch):
+        outputs = learner.predict(model["model"], batch)
+        return jax.tree.map(lambda x: jnp.where(model["chosen"] >= 0, x, jnp.nan), outputs)
+
+    return learner._replace(fit=fit, predict=predict)

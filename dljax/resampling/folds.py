@@ -5,21 +5,22 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from dljax.datasets import check as checked_data
 from dljax.keys import stream
 from dljax.learners import Learner
 from dljax.named import Study
 from dljax.resampling.held_out import (
-    checked_names,
+    Check,
+    check_data,
     each_cell,
     fit_and_predict,
     held_out,
+    resampled,
     run_key,
 )
 from dljax.splits import Split, kfold
-from dljax.studies import study
 from dljax.types import Batch, Data, PyTree
 
 
@@ -31,8 +32,8 @@ class CrossValidated(NamedTuple):
         the rows held out, "outputs" [*axes, fold, M, ...] for them, "index" int32[*axes, fold, M]
         and "count" int32[*axes, fold] of them; "test" [*axes, fold, B, ...].
       predictions: Out-of-fold outputs, leaves [*axes, N, ...]; NaN (0 of whole numbers) of rows
-        that no fold held out.
-      fold: In which fold each row was held out, int32[*axes, N]; -1 in none.
+        that no fold held out, as in a time series, or several, as of random hold-outs.
+      fold: In which fold each row was held out, int32[*axes, N]; -1 of such rows.
     """
 
     study: Study
@@ -49,7 +50,7 @@ def cross_validate(
     axes: Mapping[str, Any] | None = None,
     test: Batch | None = None,
     keep: Callable[[PyTree], PyTree] | None = None,
-    check: Callable[..., None] | None = None,
+    check: Check = None,
     **how: Any,
 ) -> CrossValidated:
     """Fits every fold at every point of the axes, in one program a learner.
@@ -69,23 +70,20 @@ def cross_validate(
         another division of the rows; all others are numbers that `fit` gets by their names.
       test: Rows that all fits predict too, leaves [B, ...].
       keep: `keep(model)`, leaves of which come back as "kept" of the study, [*axes, fold, ...].
-      check: Called as `check(data)` before anything compiles; by default `dj.check` of numbers,
-        sizes and folds. `partial(dj.check, labels="y", num_folds=K)` names classes that are too
-        small.
+      check: What `dj.check` is told beside `num_folds` before anything compiles, such as
+        {"labels": "y", "num_classes": 10}; or a function, called as `check(data)`. By default a
+        y of whole numbers is checked as labels, so that classes too small for the folds are named,
+        and one of floats as targets, which must not be constant; {} checks neither.
       **how: `width`, `mesh`, `out` and `progress` of `dj.study`.
 
     Raises:
       DataError: If the data are not fit for training.
       ValueError: If `num_folds` is outside [2, N], or what `dj.study` raises.
     """
-    check = check or (lambda data: checked_data(data, num_folds=num_folds))
-    check(data)
-    learners = dict(learner) if isinstance(learner, Mapping) else {"": learner}
-    axes = {**checked_names(axes, "fold"), "fold": np.arange(num_folds)}
-
+    check_data(data, check, num_folds)
+    own = {"fold": np.arange(num_folds)}
     member = _member(split, num_folds, keep)
-    found = study(member, data, test, axes=axes, static={"learner": learners}, **how)
-    found = found if isinstance(learner, Mapping) else found.at(learner=0)
+    found = resampled(member, learner, data, test, axes=axes, own=own, how=how)
     return _by_rows(found, len(jax.tree.leaves(data)[0]))
 
 
@@ -105,16 +103,24 @@ def _member(split: Callable, num_folds: int, keep: Callable | None) -> Callable:
 def _by_rows(found: Study, num_rows: int) -> CrossValidated:
     """Puts the outputs of all folds where their rows are."""
     results, lead = found.results, found.results["count"].shape[:-1]
+    floating = lambda x: jnp.issubdtype(x.dtype, jnp.floating)  # noqa: E731
 
     def empty(x):
         shape = (*lead, num_rows, *x.shape[len(lead) + 2 :])
-        return np.full(shape, np.nan if x.dtype.kind == "f" else 0, x.dtype)
+        return np.full(shape, np.nan if floating(x) else 0, x.dtype)
 
     predictions = jax.tree.map(empty, results["outputs"])
-    fold = np.full((*lead, num_rows), -1, np.int32)
+    fold, times = (np.full((*lead, num_rows), n, np.int32) for n in (-1, 0))
     for cell in each_cell(found):
         rows, outputs = held_out(results, cell)
-        for whole, part in zip(jax.tree.leaves(predictions), jax.tree.leaves(outputs), strict=True):
-            whole[cell[:-1]][rows] = part
+        jax.tree.map(lambda x, part: _put(x[cell[:-1]], rows, part), predictions, outputs)  # noqa: B023
         fold[cell[:-1]][rows] = cell[-1]
+        times[cell[:-1]][rows] += 1
+    fold[times > 1] = -1
+    for x in jax.tree.leaves(predictions):
+        x[times > 1] = np.nan if floating(x) else 0
     return CrossValidated(found, predictions, fold)
+
+
+def _put(x: np.ndarray, rows: np.ndarray, part: np.ndarray) -> None:
+    x[rows] = part

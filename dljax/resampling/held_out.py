@@ -7,12 +7,50 @@ from typing import Any
 import jax
 import numpy as np
 
-from dljax import trees
+from dljax import datasets, trees
 from dljax.keys import stream
 from dljax.learners import Learner, average
 from dljax.named import Study
 from dljax.splits import Split
+from dljax.studies import study
 from dljax.types import Batch, Data, PyTree
+
+Check = Callable[..., None] | Mapping[str, Any] | None  # see `cross_validate`
+
+
+def resampled(
+    member: Callable[..., PyTree],
+    learner: Learner | Mapping[str, Learner],
+    *shared: PyTree,
+    axes: Mapping[str, Any] | None,
+    own: Mapping[str, np.ndarray],
+    how: Mapping[str, Any],
+) -> Study:
+    """Runs a member over the axes, then its own; learners by name are a first axis, "learner"."""
+    several = isinstance(learner, Mapping)
+    learners = dict(learner) if several else {"": learner}
+    for one in learners.values():
+        if not isinstance(one, Learner):
+            raise ValueError(f"learner must be a dj.Learner, got {type(one).__name__}.")
+    twice = sorted(set(axes or {}) & {*own, "learner"})
+    if twice:
+        raise ValueError(f"axes must not name {twice[0]!r}, which is an axis already.")
+    found = study(
+        member, *shared, axes={**(axes or {}), **own}, static={"learner": learners}, **how
+    )
+    return found if several else found.at(learner=0)
+
+
+def check_data(data: Data, check: Check, num_folds: int | None = None) -> None:
+    """Raises unless data are fit, see `cross_validate`."""
+    if callable(check):
+        return check(data)
+    names = check
+    if names is None:  # what `dj.supervised` learns
+        y = data.get("y", np.zeros([0, 0]))
+        kind = "labels" if np.issubdtype(y.dtype, np.integer) else "targets"
+        names = {kind: "y"} if y.ndim == 1 else {}
+    return datasets.check(data, num_folds=num_folds, **names)
 
 
 def fit_and_predict(
@@ -25,8 +63,10 @@ def fit_and_predict(
     numbers: Mapping[str, Any],
 ) -> PyTree:
     """Fits the training rows; returns what there is to know of `split.valid` and of `test`."""
-    model = learner.fit(key, data, Split(split.train), **numbers)
     rows = split.valid
+    if rows is None:
+        raise ValueError("split must hold rows out as `valid`, got rows that train alone.")
+    model = learner.fit(key, data, Split(split.train), **numbers)
     outputs = learner.predict(model, trees.take_rows(data, rows.index))
     found = {
         "outputs": outputs,
@@ -44,13 +84,6 @@ def fit_and_predict(
 def run_key(seed: Any) -> jax.Array:
     """The key of a seed, that of all members of a resampling."""
     return stream(jax.random.key(0), "member", seed)
-
-
-def checked_names(axes: Mapping[str, Any] | None, own: str) -> dict[str, Any]:
-    """Returns the axes; raises a `ValueError` if one has the name of the resampling's own."""
-    if axes and own in axes:
-        raise ValueError(f"axes must not name {own!r}, which is counted here, got {sorted(axes)}.")
-    return dict(axes or {})
 
 
 def each_cell(study: Study) -> itertools.product:

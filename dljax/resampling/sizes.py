@@ -1,6 +1,7 @@
 """Learning curves: what more rows are worth."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -8,15 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dljax.datasets import check as checked_data
 from dljax.errors import require
 from dljax.keys import stream
 from dljax.learners import Learner, score
 from dljax.named import Study
-from dljax.resampling.held_out import checked_names, fit_and_predict, run_key
+from dljax.resampling.held_out import Check, check_data, fit_and_predict, resampled, run_key
 from dljax.splits import Rows, Split, kfold, random_order
 from dljax.splits.rows import pick
-from dljax.studies import study
 from dljax.types import Data, Metrics
 
 
@@ -44,7 +43,7 @@ def learning_curve(
     *,
     split: Callable[..., Split] = kfold,
     axes: Mapping[str, Any] | None = None,
-    check: Callable[..., None] | None = None,
+    check: Check = None,
     **how: Any,
 ) -> LearningCurve:
     """Fits parts of every fold's training rows, all sizes, folds and axes in one program a learner.
@@ -54,8 +53,9 @@ def learning_curve(
 
     The size is a number like a learning rate, so tables have the slots of the whole fold, and
     those of a small part are mostly padding. `num_steps` of `dj.learner` counts slots, and slots
-    without real rows are idle: a run takes the same number of epochs, not of steps, at every
-    size. Batches of "replacement" have real rows in all slots: there it is the steps.
+    without real rows are idle: of minibatches a run takes the same number of epochs, not of
+    steps, at every size; of full batches, whose epoch is a step, the same number of both. Batches
+    of "replacement" have real rows in all slots: there it is the steps.
 
     Args:
       learner: What is fitted; several by name become the first axis, "learner".
@@ -72,27 +72,29 @@ def learning_curve(
       ValueError: If sizes are no whole numbers or none of the folds has so many rows, `num_folds`
         is outside [2, N], or what `dj.study` raises.
     """
-    check = check or (lambda data: checked_data(data, num_folds=num_folds))
-    check(data)
-    learners = dict(learner) if isinstance(learner, Mapping) else {"": learner}
-    num_rows = len(jax.tree.leaves(data)[0])
+    check_data(data, check, num_folds)
     own = {"size": checked_sizes(sizes), "fold": np.arange(num_folds)}
-    axes = {**checked_names(checked_names(axes, "size"), "fold"), **own}
+    num_rows = len(jax.tree.leaves(data)[0])
+    table = jax.eval_shape(lambda: split(jax.random.key(0), num_rows, num_folds=num_folds, fold=0))
+    require("sizes", own["size"], f"[1, {table.train.index.shape[0]}]")
+    found = resampled(_member(split, num_folds), learner, data, axes=axes, own=own, how=how)
+    return LearningCurve(found, **{name: found.results[name] for name in LearningCurve._fields[1:]})
+
+
+@lru_cache(maxsize=32)
+def _member(split: Callable, num_folds: int) -> Callable:
+    """Makes the member; the same of the same arguments, so that a second call compiles nothing."""
 
     def member(data, *, learner, size, fold, seed=0, repeat=0, **numbers):
         folds = stream(jax.random.key(0), "folds", repeat)
-        parts = split(folds, num_rows, num_folds=num_folds, fold=fold)
+        parts = split(folds, len(jax.tree.leaves(data)[0]), num_folds=num_folds, fold=fold)
         train = part_of(stream(folds, "part", fold), parts.train, size)
         scored = lambda model: score(learner, model, data, train)  # noqa: E731
         parts, key = Split(train, parts.valid), stream(run_key(seed), "fold", repeat, fold)
         found = fit_and_predict(learner, key, data, parts, None, scored, numbers)
         return {"train": found["kept"], "valid": found["scores"], "count": train.count}
 
-    table = jax.eval_shape(lambda: split(jax.random.key(0), num_rows, num_folds=num_folds, fold=0))
-    require("sizes", own["size"], f"[1, {table.train.index.shape[0]}]")
-    found = study(member, data, axes=axes, static={"learner": learners}, **how)
-    found = found if isinstance(learner, Mapping) else found.at(learner=0)
-    return LearningCurve(found, **{name: found.results[name] for name in LearningCurve._fields[1:]})
+    return member
 
 
 def part_of(key: jax.Array, rows: Rows, size: ArrayLike) -> Rows:
