@@ -23,6 +23,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # files that take longest, so that no worker is left with one of them at the end
 LONGEST = ("test_faults", "test_hosts", "test_training", "test_bits", "test_compare_folder")
 LONGEST += ("test_compare", "test_populations", "test_contract", "test_cli", "test_run_folder")
+LONGEST += ("test_resampling", "test_boosting", "test_stacking", "test_protocol")
 
 
 def pytest_collection_modifyitems(items):

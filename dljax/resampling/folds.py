@@ -74,7 +74,8 @@ def cross_validate(
         {"labels": "y", "num_classes": 10}; or a function, called as `check(data)`. By default a
         y of whole numbers is checked as labels, so that classes too small for the folds are named,
         and one of floats as targets, which must not be constant; {} checks neither.
-      **how: `width`, `mesh`, `out` and `progress` of `dj.study`.
+      **how: `width`, `mesh`, `out` and `progress` of `dj.study`; a run folder's own first axis is
+        always "learner", of one without a name "".
 
     Raises:
       DataError: If the data are not fit for training.
