@@ -105,6 +105,7 @@ def test_heads_of_one_and_two_outputs_have_losses_over_members():
     np.testing.assert_allclose(squared, ((f[..., 0] - y[:, None]) ** 2).mean(1), rtol=1e-5)  # f32
 
 
+@pytest.mark.slow
 def test_members_learn_and_their_ensemble_is_better_than_the_mean_of_them():
     task = dj.supervised(MODEL, dj.losses.over_members(dj.losses.cross_entropy))
     fit = dj.trainer(task, dj.optimizers.adam(0.02), DATA, batch_size=16)

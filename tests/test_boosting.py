@@ -345,6 +345,7 @@ def small_net(num_steps=12):
     return dj.learner(classifier(features=(4,)), way, num_steps=num_steps, batch_size=8)
 
 
+@pytest.mark.slow
 def test_boosted_nets_are_cross_validated_as_their_rounds_one_after_another():
     data, net = blobs(), small_net(6)
     learner = dj.adaboost(net, 3, num_classes=3)

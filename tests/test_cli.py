@@ -59,6 +59,7 @@ def call(*arguments):
     return 0
 
 
+@pytest.mark.slow
 def test_a_users_own_problem_and_optimizer_take_one_option_each(folder, tmp_path):
     options = ["my_problem.py:problem", "--optimizers", "adam,my_optimizer.py:mine"]
     sizes = ["--learning-rates", "0.01,0.1,1", "--seeds", "2", "--json"]

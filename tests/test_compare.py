@@ -127,6 +127,7 @@ def test_the_run_folder_holds_what_the_report_names(comparison, folder):
     np.testing.assert_allclose(table.valid_loss, comparison.results.valid_loss, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_results_and_another_seed_others():
     def losses(seed):
         found = dj.compare(

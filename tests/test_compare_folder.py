@@ -142,6 +142,7 @@ def test_a_run_alone_has_the_bits_that_were_stored(comparison, folder, stage):
     assert found.differs == ("what a member computes (its code, or jax's way of writing it down)",)
 
 
+@pytest.mark.slow
 def test_without_out_another_run_goes_to_the_next_folder_and_the_same_goes_on(
     tmp_path, monkeypatch, capsys
 ):

@@ -229,8 +229,8 @@ def digits():
     ("features", "num_rows", "noise", "learning_rate", "word"),
     [
         ((32,), 400, 0.0, 3e-5, "underfitting"),  # too few steps at that rate
-        ((128,), 100, 0.3, 3e-3, "overfitting"),
-        ((32,), 1000, 0.0, 3e-3, "good fit"),
+        pytest.param((128,), 100, 0.3, 3e-3, "overfitting", marks=pytest.mark.slow),
+        pytest.param((32,), 1000, 0.0, 3e-3, "good fit", marks=pytest.mark.slow),
     ],
 )
 def test_real_runs_have_the_verdict_that_they_were_made_for(

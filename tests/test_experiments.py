@@ -176,6 +176,7 @@ def test_methods_of_second_order_are_drawn_against_steps_gradients_and_seconds(s
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == list(methods)
 
 
+@pytest.mark.slow
 def test_the_published_quadratic_is_run_in_both_orders_and_laid_beside_what_was_published(
     small, capsys
 ):

@@ -252,6 +252,7 @@ def test_a_member_that_diverges_within_a_round_leaves_the_bits_of_its_tile_alone
     chex.assert_trees_all_equal(both[1], run([1, 0], [3, never])[0])
 
 
+@pytest.mark.slow
 def test_a_run_is_differentiated_in_reverse_as_its_steps_are():
     data = small.blobs()
 
