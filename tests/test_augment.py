@@ -63,6 +63,7 @@ def test_bad_numbers_are_refused(call, message):
         call()
 
 
+@pytest.mark.slow
 def test_training_sees_changed_rows_and_evaluation_does_not():
     task = dj.augmented(small.classifier(), in_turn(lambda key, x: x * jnp.nan))
     fit = dj.trainer(task, dj.optimizers.sgd(0.1), small.blobs(), batch_size=8)

@@ -96,6 +96,7 @@ def test_a_long_run_comes_in_rounds_with_the_same_bits(comparison, monkeypatch):
     pd.testing.assert_frame_equal(found, expected.reset_index(drop=True))
 
 
+@pytest.mark.slow
 def test_a_long_run_goes_on_from_its_last_evaluation(comparison, tmp_path, monkeypatch):
     monkeypatch.setattr(members, "LONG", 0.0)
     add, rounds = runs.Run.add, []
@@ -121,7 +122,7 @@ def test_a_long_run_goes_on_from_its_last_evaluation(comparison, tmp_path, monke
     assert set(tiles[:num_tuning]) == {"advance"}
 
 
-@pytest.mark.parametrize("stage", ["tuning", "evaluation"])
+@pytest.mark.parametrize("stage", [pytest.param("tuning", marks=pytest.mark.slow), "evaluation"])
 def test_a_run_alone_has_the_bits_that_were_stored(comparison, folder, stage):
     rows = comparison.results
     row = rows[(rows.optimizer == "adam") & (rows.stage == stage) & (rows.value < 1)].iloc[-1]

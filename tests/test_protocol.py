@@ -101,6 +101,7 @@ def test_another_question_is_another_declaration(comparison, folder):
         compared(folder, search="zoom", trials=6, seeds=5, most_seeds=7, margin=0.1)
 
 
+@pytest.mark.slow
 def test_a_comparison_made_again_has_the_same_bits(comparison, folder, tmp_path):
     sources = Sources(lambda _: problem(), lambda name: dj.comparison.space.factories([name])[name])
     stored = read(folder)

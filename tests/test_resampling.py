@@ -429,6 +429,7 @@ def test_epochs_make_fewer_steps_of_fewer_rows(iris):
         assert (model["diverged_at"] == 9) == (num_steps > 8)
 
 
+@pytest.mark.slow
 def test_predictions_of_a_run_that_diverged_are_nan(iris, net):
     axes = {"learning_rate": [1e30]}
     found = dj.cross_validate(net, iris, 2, axes=axes, progress=False)

@@ -54,6 +54,7 @@ def test_more_rows_help_those_held_out(found):
     assert loss[0] > loss[-1]
 
 
+@pytest.mark.slow
 def test_rows_that_a_size_leaves_out_change_no_bit():
     axes = {"learning_rate": [0.05]}
     options = {"sizes": [10], "check": lambda data: None}

@@ -279,6 +279,7 @@ def test_a_run_is_differentiated_in_reverse_as_its_steps_are():
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_evaluation_in_slices_is_the_plain_mean(monkeypatch):
     data = small.blobs(47)
     split = dj.holdout(jax.random.key(3), 47, valid=0.3)
