@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from dljax import trees
-from dljax.optimizers import eval_params
+from dljax.predict import eval_variables
 from dljax.scaling import Standardizer, standardizer
 from dljax.splits import Rows
 from dljax.sums import sum_by_halves
@@ -56,8 +56,10 @@ def learner(
 
     Returns:
       A learner whose model is {"variables": those to evaluate, "diverged_at": int32[]}.
-    """
 
+    Raises:
+      ValueError: If not one of `num_steps` and `num_epochs` is given.
+    """
     if (num_steps is None) == (num_epochs is None):
         raise ValueError(
             f"either num_steps or num_epochs must be given, got {num_steps} and {num_epochs}."
@@ -68,11 +70,7 @@ def learner(
         fit = trainer(task, way, data, split, batch_size=batch_size, order=order, parts=())
         an_epoch = -(-size // (batch_size or size))
         state, _ = run(fit, fit.init(key), num_steps=num_steps or num_epochs * an_epoch)
-        params = eval_params(state.opt_state, state.variables["params"])
-        return {
-            "variables": {**state.variables, "params": params},
-            "diverged_at": state.diverged_at,
-        }
+        return {"variables": eval_variables(state), "diverged_at": state.diverged_at}
 
     def predict(model, batch):
         outputs, _ = task.predict(model["variables"], batch)

@@ -9,7 +9,7 @@ same folds, alone and in 25 bags. Differences of accuracy are paired by fold, wi
 Nadeau & Bengio 2003 and Holm's correction over all claims.
 
 Command: python experiments/does_bagging_help.py
-Expect, in four minutes on two cores: trees gain 4.9, 3.1 and 9.5 points, the last beyond doubt;
+Expect, in six minutes on two busy cores: trees gain 4.9, 3.1 and 9.5 points, the last beyond doubt;
 networks 0.9, 0.4 and 0.4, members that see all rows 1.1, 0.3 and 0.5, none of it significant.
 """
 

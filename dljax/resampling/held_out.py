@@ -47,7 +47,7 @@ def check_data(data: Data, check: Check, num_folds: int | None = None) -> None:
         return check(data)
     names = check
     if names is None:  # what `dj.supervised` learns
-        y = data.get("y", np.zeros([0, 0]))
+        y = np.asarray(data["y"]) if isinstance(data, Mapping) and "y" in data else np.zeros([0, 0])
         kind = "labels" if np.issubdtype(y.dtype, np.integer) else "targets"
         names = {kind: "y"} if y.ndim == 1 else {}
     return datasets.check(data, num_folds=num_folds, **names)
