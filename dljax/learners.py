@@ -8,9 +8,13 @@ import jax.numpy as jnp
 import optax
 
 from dljax import trees
+from dljax.errors import require
+from dljax.keys import stream
 from dljax.predict import eval_variables
 from dljax.scaling import Standardizer, standardizer
-from dljax.splits import Rows
+from dljax.splits import Rows, Split, holdout
+from dljax.splits.rows import without
+from dljax.stopping import run_until
 from dljax.sums import sum_by_halves
 from dljax.tasks import Task
 from dljax.training import run, trainer
@@ -41,8 +45,14 @@ def learner(
     num_epochs: int | None = None,
     batch_size: int | None = None,
     order: str = "reshuffle",
+    patience: int | None = None,
+    stop_on: Callable[[jax.Array, Rows], Split] = holdout,
 ) -> Learner:
     """Learns a task by a number of steps, or epochs, of an optimizer: `trainer` and `run`.
+
+    With `patience`, by `run_until`: the loss of some of the training rows, held out for it, is
+    evaluated after every epoch, and the best parameters are kept. Members of a population stop
+    each by itself.
 
     Args:
       task: What is learnt; its `measure` scores.
@@ -53,24 +63,48 @@ def learner(
         slots each, so that smaller tables take fewer steps.
       batch_size: See `trainer`.
       order: See `trainer`.
+      patience: Epochs in a row without a lower loss after which a run stops, >= 1; it comes with
+        `num_epochs`, which are those at most. `None` never stops early.
+      stop_on: `stop_on(key, rows) -> Split` of the training rows: `valid` stops, a fifth by
+        default, and entries of the same rows of the data leave `train`; another is
+        `partial(dj.stratified_holdout, labels=y, num_classes=3, valid=0.1)`. Not called where
+        `fit` is given a split with `valid`, which then stops.
 
     Returns:
-      A learner whose model is {"variables": those to evaluate, "diverged_at": int32[]}.
+      A learner whose model is {"variables": those to evaluate, "diverged_at": int32[]}, with
+      "best_step" and "stopped_at" of `run_until` where there is patience.
 
     Raises:
-      ValueError: If not one of `num_steps` and `num_epochs` is given.
+      ValueError: If not one of `num_steps` and `num_epochs` is given, or patience without epochs
+        or below 1.
     """
     if (num_steps is None) == (num_epochs is None):
         raise ValueError(
             f"either num_steps or num_epochs must be given, got {num_steps} and {num_epochs}."
         )
+    if patience is not None:
+        require("patience", patience, "[1, inf)")
+        if num_epochs is None:
+            raise ValueError("patience counts epochs: it must come with num_epochs, got num_steps.")
 
     def fit(key, data, split, **numbers):
-        way, size = optimizer(**numbers), split.train.index.shape[0]
-        fit = trainer(task, way, data, split, batch_size=batch_size, order=order, parts=())
+        if patience is not None and split.valid is None:
+            split = _with_rows_to_stop(stop_on(stream(key, "stop"), split.train), data)
+        size, parts = split.train.index.shape[0], () if patience is None else ("valid",)
         an_epoch = -(-size // (batch_size or size))
-        state, _ = run(fit, fit.init(key), num_steps=num_steps or num_epochs * an_epoch)
-        return {"variables": eval_variables(state), "diverged_at": state.diverged_at}
+        fit = trainer(
+            task, optimizer(**numbers), data, split, batch_size=batch_size, order=order, parts=parts
+        )
+        state, last = fit.init(key), num_steps or num_epochs * an_epoch
+        if patience is None:
+            state, told = run(fit, state, num_steps=last)
+        else:
+            state, told = run_until(
+                fit, state, max_steps=last, eval_every=an_epoch, patience=patience
+            )
+        names = ("diverged_at", "best_step", "stopped_at")
+        model = {name: told[name] for name in names if name in told}
+        return {"variables": eval_variables(state), **model}
 
     def predict(model, batch):
         outputs, _ = task.predict(model["variables"], batch)
@@ -137,6 +171,13 @@ def average(learner: Learner, outputs: Any, data: Data, rows: Rows) -> Metrics:
         return sum_by_halves(jnp.where(w > 0, w * x, 0.0)) / sum_by_halves(rows.weight)
 
     return {name: mean(values) for name, values in measured.items()}
+
+
+def _with_rows_to_stop(split: Split, data: Data) -> Split:
+    if split.valid is None:
+        raise ValueError("stop_on must hold rows out as `valid`, got rows that train alone.")
+    train = without(split.train, split.valid, len(jax.tree.leaves(data)[0]))
+    return Split(train, split.valid)
 
 
 def _restored(outputs: jax.Array, scale: Standardizer) -> jax.Array:

@@ -492,11 +492,124 @@ def test_what_cannot_be_is_refused_in_one_line(iris, net, call, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_learner_takes_steps_or_epochs():
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({}, "either num_steps or num_epochs must be given"),
+        ({"num_steps": 3, "num_epochs": 2}, "either num_steps or num_epochs must be given"),
+        ({"num_steps": 3, "patience": 2}, "patience counts epochs"),
+        ({"num_epochs": 3, "patience": 0}, r"patience must .*got 0"),
+    ],
+)
+def test_a_learner_takes_steps_or_epochs_and_patience_in_epochs(how, message):
     task = dj.supervised(dj.linen_model(dj.modules.MLP(3)), dj.losses.cross_entropy)
-    for how in ({}, {"num_steps": 3, "num_epochs": 2}):
-        with pytest.raises(ValueError, match="either num_steps or num_epochs must be given"):
-            dj.learner(task, dj.optimizers.adam, **how)
+    with pytest.raises(ValueError, match=message):
+        dj.learner(task, dj.optimizers.adam, **how)
+
+
+@pytest.fixture(scope="module")
+def stopping():
+    """A net that stops early: large steps make its loss rise again soon."""
+    task = dj.supervised(dj.linen_model(dj.modules.MLP(3, (8,))), dj.losses.cross_entropy)
+    how = {"num_epochs": 40, "batch_size": 16, "patience": 2}
+    return dj.learner(task, partial(dj.optimizers.adam, 0.1), **how), task
+
+
+def test_patience_keeps_the_best_epoch_of_rows_that_do_not_train(iris, stopping):
+    net, task = stopping
+    rows = dj.splits.all_rows(150)
+
+    @jax.jit
+    def both(data, key):
+        split = dj.holdout(dj.stream(key, "stop"), rows)
+        fit = dj.trainer(task, dj.optimizers.adam(0.1), data, split, batch_size=16)
+        _, history = dj.run(fit, fit.init(key), num_steps=40 * 8, eval_every=8)
+        return net.fit(key, data, Split(rows)), history["valid_loss"], split
+
+    model, loss, split = both(iris, jax.random.key(0))
+    waited, best = 0, 0
+    for epoch in range(1, 41):
+        waited, best = (0, epoch) if loss[epoch] < loss[best] else (waited + 1, best)
+        if waited == 2:
+            break
+    assert 0 < best < epoch < 40  # it stopped early, and not at the best epoch
+    assert (model["best_step"], model["stopped_at"]) == (8 * best, 8 * epoch)
+    batch = jax.tree.map(lambda x: x[split.valid.index], iris)
+    kept = jnp.mean(task.measure(net.predict(model, batch), batch)["loss"])
+    # another program than the one that evaluated: a few rounding errors of a sum of 30 terms
+    np.testing.assert_allclose(kept, loss[best], rtol=1e-5)
+
+
+def test_members_of_a_cross_validation_stop_each_by_itself(iris, stopping):
+    net, _ = stopping
+    how = {"keep": lambda model: model["stopped_at"], "progress": False}
+    wide = dj.cross_validate(net, iris, K, width=5, **how)
+    stops = wide.study.results["kept"]
+    assert len(np.unique(stops)) > 1
+    assert (stops < 40 * 6).any()  # 96 of 120 rows train, 6 batches of 16
+    alone = dj.cross_validate(net, iris, K, width=1, **how)
+    np.testing.assert_array_equal(alone.study.results["kept"], stops)
+
+
+def test_a_row_that_a_bag_drew_twice_does_not_train_and_stop(stopping):
+    seen = []
+
+    def stop_on(key, rows):
+        split = dj.holdout(key, rows)
+        seen.append(split.valid.index)
+        return split
+
+    data = {"x": np.eye(4, dtype=np.float32), "y": np.array([0, 1, 2, 0])}
+    task = stopping[1]
+    net = dj.learner(
+        task, partial(dj.optimizers.sgd, 0.1), num_epochs=2, patience=1, stop_on=stop_on
+    )
+    drawn = Rows(jnp.array([0, 1, 2, 2, 2, 2]), jnp.int32(6), jnp.ones(6))
+    garbage = lambda row: {**data, "x": np.where(np.arange(4)[:, None] == row, np.nan, data["x"])}  # noqa: E731
+
+    def fits(data, key):
+        model = net.fit(key, data, Split(drawn))
+        return model["diverged_at"], seen.pop()
+
+    fits, found = jax.jit(fits), set()
+    for seed in range(8):
+        (row,) = np.asarray(fits(data, jax.random.key(seed))[1])
+        trained_on_it = fits(garbage(row), jax.random.key(seed))[0] >= 0
+        assert not trained_on_it
+        found.add(int(row))
+    assert 2 in found  # the row that was drawn more than once held out
+
+
+def test_what_must_stop_a_learner_must_hold_rows_out(iris, stopping):
+    net = dj.learner(
+        stopping[1], dj.optimizers.adam, num_epochs=2, patience=1, stop_on=dj.bayesian_bootstrap
+    )
+    with pytest.raises(ValueError, match="stop_on must hold rows out as `valid`"):
+        dj.cross_validate(net, iris, 3, axes=RATE, progress=False)
+
+
+def test_one_fold_of_a_run_folder_is_replayed_to_the_bit(tmp_path):
+    mean, data = mean_of_targets(), numbers()
+    how = {"out": tmp_path / "cv", "axes": {"seed": np.arange(2)}, "progress": False}
+    found = dj.cross_validate(mean, data, 3, **how)
+    again = found.replay(seed=1, fold=2)
+    assert again.is_same
+    np.testing.assert_array_equal(again.results["outputs"], found.study.results["outputs"][1, 2])
+    other = {**data, "y": data["y"] + 1}
+    assert not dj.cross_validate(mean, data, 3, **how).replay(seed=0, fold=0).differs
+    with pytest.raises(ValueError, match="none of 'seed'"):
+        found.replay(fold=2)
+    with pytest.raises(ValueError, match="compares with a run folder"):
+        dj.cross_validate(mean, other, 3, progress=False).replay(fold=2)
+
+
+def test_one_bag_of_one_learner_is_replayed_by_its_name(tmp_path):
+    how = {"outputs": "numbers", "out": tmp_path / "bags", "progress": False}
+    learners = {"a": mean_of_targets(), "b": mean_of_targets()}
+    bags = dj.bagging(learners, numbers(), 3, **how)
+    assert bags.replay(learner="b", bag=1).is_same
+    with pytest.raises(ValueError, match="unknown learner 'c'; known: a, b"):
+        bags.replay(learner="c", bag=1)
 
 
 def test_classes_too_small_for_the_folds_are_named(iris, net):

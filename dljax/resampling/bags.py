@@ -13,6 +13,7 @@ from dljax.keys import stream
 from dljax.learners import Learner, average
 from dljax.named import Study
 from dljax.predict import log_probabilities
+from dljax.replaying import Replay
 from dljax.resampling.held_out import (
     Check,
     check_data,
@@ -44,6 +45,7 @@ class Bagged(NamedTuple):
       scores: What the learner measures of them, {name: float[*axes]}, over the rows that some bag
         did not draw.
       test: The average over all bags, [*axes, B, ...]; `None` without `test`.
+      replay: `replay(bag=3, ...) -> Replay`, as of `CrossValidated`.
     """
 
     study: Study
@@ -51,6 +53,7 @@ class Bagged(NamedTuple):
     count: np.ndarray
     scores: Metrics
     test: PyTree
+    replay: Callable[..., Replay]
 
 
 def bagging(
@@ -96,14 +99,13 @@ def bagging(
     require_whole("num_bags", num_bags, "[1, inf)")
     check_data(data, check)
     member, own = _member(split, keep, outputs), {"bag": np.arange(num_bags)}
-    found = resampled(member, learner, data, test, axes=axes, own=own, how=how)
+    found, replay = resampled(member, learner, data, test, axes=axes, own=own, how=how)
     if not isinstance(learner, Mapping):
-        return _out_of_bag(found, learner, data, outputs)
+        return Bagged(found, *_out_of_bag(found, learner, data, outputs), replay)
     each = [
         _out_of_bag(found.at(learner=i), x, data, outputs) for i, x in enumerate(learner.values())
     ]
-    together = jax.tree.map(lambda *x: np.stack(x), *(one._replace(study=None) for one in each))
-    return together._replace(study=found)
+    return Bagged(found, *jax.tree.map(lambda *x: np.stack(x), *each), replay)
 
 
 @lru_cache(maxsize=32)
@@ -125,7 +127,8 @@ def _member(split: Callable, keep: Callable | None, kind: str) -> Callable:
     return member
 
 
-def _out_of_bag(found: Study, learner: Learner, data: Data, kind: str) -> Bagged:
+def _out_of_bag(found: Study, learner: Learner, data: Data, kind: str) -> tuple[PyTree, ...]:
+    """Returns predictions, count, scores and test of a `Bagged`."""
     results, lead = found.results, found.results["count"].shape[:-1]
     num_rows = len(jax.tree.leaves(data)[0])
     one_logit = kind == "classes" and results["outputs"].shape[-1] == 1
@@ -145,7 +148,7 @@ def _out_of_bag(found: Study, learner: Learner, data: Data, kind: str) -> Bagged
     test = results.get("test")
     if test is not None:
         test = _as_outputs(_averaged(test, kind).mean(axis=len(lead)), kind)
-    return Bagged(found, predictions, count, scores, test)
+    return predictions, count, scores, test
 
 
 @lru_cache(maxsize=32)

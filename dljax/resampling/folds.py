@@ -11,6 +11,7 @@ import numpy as np
 from dljax.keys import stream
 from dljax.learners import Learner
 from dljax.named import Study
+from dljax.replaying import Replay
 from dljax.resampling.held_out import (
     Check,
     check_data,
@@ -34,11 +35,14 @@ class CrossValidated(NamedTuple):
       predictions: Out-of-fold outputs, leaves [*axes, N, ...]; NaN (0 of whole numbers) of rows
         that no fold held out, as in a time series, or several, as of random hold-outs.
       fold: In which fold each row was held out, int32[*axes, N]; -1 of such rows.
+      replay: `replay(fold=3, seed=0, ...) -> Replay` fits one cell again, alone, and compares it
+        with the run folder `out`, as `dj.replay` does; every axis must be named.
     """
 
     study: Study
     predictions: PyTree
     fold: np.ndarray
+    replay: Callable[..., Replay]
 
 
 def cross_validate(
@@ -84,8 +88,8 @@ def cross_validate(
     check_data(data, check, num_folds)
     own = {"fold": np.arange(num_folds)}
     member = _member(split, num_folds, keep)
-    found = resampled(member, learner, data, test, axes=axes, own=own, how=how)
-    return _by_rows(found, len(jax.tree.leaves(data)[0]))
+    found, replay = resampled(member, learner, data, test, axes=axes, own=own, how=how)
+    return CrossValidated(found, *_by_rows(found, len(jax.tree.leaves(data)[0])), replay)
 
 
 @lru_cache(maxsize=32)
@@ -101,7 +105,7 @@ def _member(split: Callable, num_folds: int, keep: Callable | None) -> Callable:
     return member
 
 
-def _by_rows(found: Study, num_rows: int) -> CrossValidated:
+def _by_rows(found: Study, num_rows: int) -> tuple[PyTree, np.ndarray]:
     """Puts the outputs of all folds where their rows are."""
     results, lead = found.results, found.results["count"].shape[:-1]
     floating = lambda x: jnp.issubdtype(x.dtype, jnp.floating)  # noqa: E731
@@ -120,7 +124,7 @@ def _by_rows(found: Study, num_rows: int) -> CrossValidated:
     fold[times > 1] = -1
     for x in jax.tree.leaves(predictions):
         x[times > 1] = np.nan if floating(x) else 0
-    return CrossValidated(found, predictions, fold)
+    return predictions, fold
 
 
 def _put(x: np.ndarray, rows: np.ndarray, part: np.ndarray) -> None:

@@ -2,15 +2,18 @@
 
 import itertools
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from dljax import datasets, trees
+from dljax import archive, datasets, trees
+from dljax.errors import unknown
 from dljax.keys import stream
 from dljax.learners import Learner, average
 from dljax.named import Study
+from dljax.replaying import Replay
 from dljax.splits import Split
 from dljax.studies import study
 from dljax.types import Batch, Data, PyTree
@@ -25,8 +28,12 @@ def resampled(
     axes: Mapping[str, Any] | None,
     own: Mapping[str, np.ndarray],
     how: Mapping[str, Any],
-) -> Study:
-    """Runs a member over the axes, then its own; learners by name are a first axis, "learner"."""
+) -> tuple[Study, Callable[..., Replay]]:
+    """Runs a member over the axes, then its own; learners by name are a first axis, "learner".
+
+    Returns:
+      The study, and `replay(**cell)`, which runs one of its members again, see `dj.replay`.
+    """
     several = isinstance(learner, Mapping)
     learners = dict(learner) if several else {"": learner}
     for one in learners.values():
@@ -38,7 +45,17 @@ def resampled(
     found = study(
         member, *shared, axes={**(axes or {}), **own}, static={"learner": learners}, **how
     )
-    return found if several else found.at(learner=0)
+
+    def replay(**cell: Any) -> Replay:
+        if how.get("out") is None:
+            raise ValueError("replay compares with a run folder, got none as `out`.")
+        label = cell.pop("learner", "") if several else ""
+        if label not in learners:
+            raise unknown("learner", label, learners)
+        one = partial(member, learner=learners[label])
+        return archive.replay(how["out"], one, *shared, learner=label, **cell)
+
+    return found if several else found.at(learner=0), replay
 
 
 def check_data(data: Data, check: Check, num_folds: int | None = None) -> None:

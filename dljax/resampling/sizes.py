@@ -13,6 +13,7 @@ from dljax.errors import require
 from dljax.keys import stream
 from dljax.learners import Learner, score
 from dljax.named import Study
+from dljax.replaying import Replay
 from dljax.resampling.held_out import Check, check_data, fit_and_predict, resampled, run_key
 from dljax.splits import Rows, Split, kfold, random_order
 from dljax.splits.rows import pick
@@ -27,12 +28,14 @@ class LearningCurve(NamedTuple):
       count: Rows that trained, int32[*axes, size, fold]; the size, or all that the fold has.
       train: What the learner measures of these very rows, {name: float[*axes, size, fold]}.
       valid: And of the rows held out, which are the same for all sizes, likewise.
+      replay: `replay(size=10, fold=3, ...) -> Replay`, as of `CrossValidated`.
     """
 
     study: Study
     count: np.ndarray
     train: Metrics
     valid: Metrics
+    replay: Callable[..., Replay]
 
 
 def learning_curve(
@@ -77,8 +80,10 @@ def learning_curve(
     num_rows = len(jax.tree.leaves(data)[0])
     table = jax.eval_shape(lambda: split(jax.random.key(0), num_rows, num_folds=num_folds, fold=0))
     require("sizes", own["size"], f"[1, {table.train.index.shape[0]}]")
-    found = resampled(_member(split, num_folds), learner, data, axes=axes, own=own, how=how)
-    return LearningCurve(found, **{name: found.results[name] for name in LearningCurve._fields[1:]})
+    member = _member(split, num_folds)
+    found, replay = resampled(member, learner, data, axes=axes, own=own, how=how)
+    curves = {name: found.results[name] for name in ("count", "train", "valid")}
+    return LearningCurve(found, **curves, replay=replay)
 
 
 @lru_cache(maxsize=32)
