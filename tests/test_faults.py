@@ -511,7 +511,7 @@ def test_a_mutated_file_is_noticed_and_named_or_mended_to_the_same_bits(finished
     assert mended > times / 5
 
 
-@sizes(8, 60)
+@sizes(5, 60)
 def test_commands_end_in_one_line_on_a_mutated_run(nest, clean, tmp_path, times):
     draw = random.Random(8)
     for i in range(times):
@@ -557,7 +557,7 @@ def test_a_data_file_that_is_mutated_is_named(tmp_path):
 # 4. full
 
 
-@sizes(6, 100)
+@sizes(4, 100)
 def test_a_full_disk_ends_with_75_and_the_command_goes_on_to_the_same_bits(
     nest, clean, tmp_path, times
 ):
