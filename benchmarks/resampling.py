@@ -13,7 +13,7 @@ all caches cleared, and warm; in turn with the others, forth and back, in one pr
 their range, and ratios. Scores are printed, so that one sees that all have learnt.
 
 Command: python benchmarks/resampling.py [--epochs 100 200] [--tasks folds bags] [--repeats 3]
-Expect: `benchmarks/RESULTS.md`; a quarter of an hour and more for all.
+Expect: `benchmarks/RESULTS.md`; three quarters of an hour for all.
 """
 
 import argparse

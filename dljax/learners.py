@@ -52,7 +52,8 @@ def learner(
 
     With `patience`, by `run_until`: the loss of some of the training rows, held out for it, is
     evaluated after every epoch, and the best parameters are kept. Members of a population stop
-    each by itself.
+    each by itself. A run that diverges before it stops predicts NaN all the same, and so does one
+    without rows to train on or to stop by.
 
     Args:
       task: What is learnt; its `measure` scores.
@@ -65,10 +66,11 @@ def learner(
       order: See `trainer`.
       patience: Epochs in a row without a lower loss after which a run stops, >= 1; it comes with
         `num_epochs`, which are those at most. `None` never stops early.
-      stop_on: `stop_on(key, rows) -> Split` of the training rows: `valid` stops, a fifth by
-        default, and entries of the same rows of the data leave `train`; another is
-        `partial(dj.stratified_holdout, labels=y, num_classes=3, valid=0.1)`. Not called where
-        `fit` is given a split with `valid`, which then stops.
+      stop_on: `stop_on(key, rows) -> Split` of the training rows: `valid` stops, and entries of
+        the same rows of the data leave `train`; batches and epochs are of what remains. A random
+        fifth by default, so rows of one group may do both:
+        `partial(dj.group_kfold, num_folds=5, fold=0, groups=g, num_groups=G)` keeps them apart.
+        Not called where `fit` is given a split with `valid`, which then stops.
 
     Returns:
       A learner whose model is {"variables": those to evaluate, "diverged_at": int32[]}, with
@@ -102,6 +104,8 @@ def learner(
             state, told = run_until(
                 fit, state, max_steps=last, eval_every=an_epoch, patience=patience
             )
+            is_sound = (split.train.count > 0) & (sum_by_halves(split.valid.weight) > 0)
+            told["diverged_at"] = jnp.where(is_sound, told["diverged_at"], 0)
         names = ("diverged_at", "best_step", "stopped_at")
         model = {name: told[name] for name in names if name in told}
         return {"variables": eval_variables(state), **model}
@@ -120,7 +124,7 @@ def scaled(
     target: str | None = None,
     restore: Callable[[Any, Standardizer], Any] | None = None,
 ) -> Learner:
-    """Standardises arrays of the data by the rows that train, inside every fit.
+    """Standardises arrays of the data by the rows that `fit` is given to train, inside every fit.
 
     Args:
       learner: Sees standardised arrays, in `fit` and in `predict`.

@@ -1,5 +1,6 @@
 """Cross-validation, bagging, ensembles and nested searches, against fits one at a time."""
 
+import pickle
 from functools import partial
 
 import chex
@@ -492,6 +493,19 @@ def test_what_cannot_be_is_refused_in_one_line(iris, net, call, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_has_a_row_for_every_fit_and_one_for_every_cell_of_bags(found, iris, net):
+    table = found.to_dataframe()
+    assert list(table) == ["seed", "learning_rate", "fold", "accuracy", "loss"]
+    row = table[(table.seed == 1) & (table.learning_rate == RATES[0]) & (table.fold == 4)]
+    assert row.accuracy.item() == found.study.results["scores"]["accuracy"][1, 0, 4]
+    how = {"outputs": "classes", "progress": False}
+    bags = dj.bagging(net, iris, 3, axes={"learning_rate": RATES}, **how).to_dataframe()
+    assert list(bags) == ["learning_rate", "accuracy", "loss"]
+    assert len(bags) == 2
+    alone = dj.bagging(mean_of_targets(), numbers(), 3, outputs="numbers", progress=False)
+    assert alone.to_dataframe().shape == (1, len(alone.scores))
+
+
 @pytest.mark.parametrize(
     ("how", "message"),
     [
@@ -580,6 +594,42 @@ def test_a_row_that_a_bag_drew_twice_does_not_train_and_stop(stopping):
     assert 2 in found  # the row that was drawn more than once held out
 
 
+def test_a_given_part_stops_and_the_outer_fold_decides_nothing(iris, stopping):
+    never = dj.learner(
+        stopping[1],
+        partial(dj.optimizers.adam, 0.1),
+        num_epochs=40,
+        batch_size=16,
+        patience=2,
+        stop_on=lambda key, rows: pytest.fail("rows to stop by were given"),
+    )
+    split = dj.holdout(jax.random.key(0), 150, valid=0.2, test=0.2)
+    fit = jax.jit(lambda data: never.fit(jax.random.key(0), data, split._replace(test=None)))
+    model = fit(iris)
+    held_out = np.isin(np.arange(150), split.test.index)[:, None]
+    garbage = {**iris, "x": np.where(held_out, np.nan, iris["x"])}
+    chex.assert_trees_all_equal(fit(garbage), model)
+    stops = np.isin(np.arange(150), split.valid.index)
+    worse = {**iris, "y": np.where(stops, 2 - iris["y"], iris["y"])}  # they never improve
+    assert fit(worse)["stopped_at"] < model["stopped_at"]
+
+
+@pytest.mark.parametrize(("count", "stop_on"), [(1, dj.holdout), (3, "the fifth fold")])
+def test_without_rows_to_train_or_to_stop_by_predictions_are_nan(iris, stopping, count, stop_on):
+    if stop_on == "the fifth fold":
+        stop_on = partial(dj.kfold, num_folds=5, fold=4)
+    way = {"num_epochs": 2, "batch_size": 4, "patience": 1, "stop_on": stop_on}
+    net = dj.learner(stopping[1], partial(dj.optimizers.adam, 0.1), **way)
+
+    @jax.jit
+    def predicted(data, count):
+        rows = Rows(jnp.arange(20), count, (jnp.arange(20) < count) * 1.0)
+        return net.predict(net.fit(jax.random.key(0), data, Split(rows)), data)
+
+    assert np.isnan(predicted(iris, count)).all()
+    assert np.isfinite(predicted(iris, 20)).all()
+
+
 def test_what_must_stop_a_learner_must_hold_rows_out(iris, stopping):
     net = dj.learner(
         stopping[1], dj.optimizers.adam, num_epochs=2, patience=1, stop_on=dj.bayesian_bootstrap
@@ -595,12 +645,33 @@ def test_one_fold_of_a_run_folder_is_replayed_to_the_bit(tmp_path):
     again = found.replay(seed=1, fold=2)
     assert again.is_same
     np.testing.assert_array_equal(again.results["outputs"], found.study.results["outputs"][1, 2])
-    other = {**data, "y": data["y"] + 1}
-    assert not dj.cross_validate(mean, data, 3, **how).replay(seed=0, fold=0).differs
     with pytest.raises(ValueError, match="none of 'seed'"):
         found.replay(fold=2)
     with pytest.raises(ValueError, match="compares with a run folder"):
-        dj.cross_validate(mean, other, 3, progress=False).replay(fold=2)
+        dj.cross_validate(mean, data, 3, progress=False).replay(fold=2)
+
+
+def test_a_replay_says_that_the_learner_is_another(tmp_path):
+    shift = []
+
+    def fit(key, data, split):
+        return jax.tree.map(lambda x: x + len(shift), mean.fit(key, data, split))
+
+    mean = mean_of_targets()
+    found = dj.cross_validate(
+        mean._replace(fit=fit), numbers(), 3, out=tmp_path / "cv", progress=False
+    )
+    assert found.replay(fold=0).is_same
+    shift.append("one")
+    again = found.replay(fold=0)
+    assert not again.is_same
+    assert again.differs
+
+
+def test_a_fold_that_stops_early_is_replayed_alone_to_the_bit(iris, stopping, tmp_path):
+    how = {"width": 2, "out": tmp_path / "cv", "progress": False}
+    found = dj.cross_validate(dj.scaled(stopping[0]), iris, K, **how)
+    assert found.replay(fold=3).is_same
 
 
 def test_one_bag_of_one_learner_is_replayed_by_its_name(tmp_path):
@@ -608,8 +679,14 @@ def test_one_bag_of_one_learner_is_replayed_by_its_name(tmp_path):
     learners = {"a": mean_of_targets(), "b": mean_of_targets()}
     bags = dj.bagging(learners, numbers(), 3, **how)
     assert bags.replay(learner="b", bag=1).is_same
-    with pytest.raises(ValueError, match="unknown learner 'c'; known: a, b"):
-        bags.replay(learner="c", bag=1)
+    for cell, name in (({"learner": "c"}, "c"), ({}, "None"), ({"learner": 0}, "0")):
+        with pytest.raises(ValueError, match=f"unknown learner '{name}'; known: a, b"):
+            bags.replay(**cell, bag=1)
+
+
+def test_a_result_without_a_run_folder_is_pickled(found):
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again.fold, found.fold)
 
 
 def test_classes_too_small_for_the_folds_are_named(iris, net):

@@ -49,6 +49,18 @@ def test_full_size_is_cross_validation_to_the_bit(found):
     np.testing.assert_array_equal(found.count[:, :, 0], 5)
 
 
+def test_a_table_has_a_row_for_every_fit(found):
+    table = found.to_dataframe()
+    assert list(table)[:5] == [*found.study.axes, "count"]
+    assert {"train_loss", "valid_loss"} <= set(table)
+    assert table.valid_loss.iloc[-1] == found.valid["loss"][-1, -1, -1, -1]
+
+
+def test_one_size_of_a_run_folder_is_replayed(tmp_path):
+    found = curve(axes={"learning_rate": [0.05]}, out=tmp_path / "curve")
+    assert found.replay(learning_rate=0.05, size=20, fold=1).is_same
+
+
 def test_more_rows_help_those_held_out(found):
     loss = found.valid["loss"][:, 1].mean(axis=(0, -1))
     assert loss[0] > loss[-1]

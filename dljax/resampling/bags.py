@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from dljax.errors import require_whole
 from dljax.keys import stream
@@ -54,6 +55,11 @@ class Bagged(NamedTuple):
     scores: Metrics
     test: PyTree
     replay: Callable[..., Replay]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Returns one row a cell of the axes: its coordinates and its out-of-bag scores."""
+        axes = {name: values for name, values in self.study.axes.items() if name != "bag"}
+        return Study(axes, self.scores).to_dataframe()
 
 
 def bagging(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
 from dljax.keys import stream
 from dljax.learners import Learner
@@ -36,13 +37,18 @@ class CrossValidated(NamedTuple):
         that no fold held out, as in a time series, or several, as of random hold-outs.
       fold: In which fold each row was held out, int32[*axes, N]; -1 of such rows.
       replay: `replay(fold=3, seed=0, ...) -> Replay` fits one cell again, alone, and compares it
-        with the run folder `out`, as `dj.replay` does; every axis must be named.
+        with the run folder `out`, as `dj.replay` does; every axis of the study must be named. It
+        holds the data and cannot be pickled; without `out` it raises a ValueError.
     """
 
     study: Study
     predictions: PyTree
     fold: np.ndarray
     replay: Callable[..., Replay]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Returns one row a fit: its coordinates and its scores, of one number a row."""
+        return Study(self.study.axes, self.study.results["scores"]).to_dataframe()
 
 
 def cross_validate(

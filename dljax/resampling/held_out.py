@@ -47,15 +47,18 @@ def resampled(
     )
 
     def replay(**cell: Any) -> Replay:
-        if how.get("out") is None:
-            raise ValueError("replay compares with a run folder, got none as `out`.")
-        label = cell.pop("learner", "") if several else ""
+        label = cell.pop("learner", None if several else "")
         if label not in learners:
-            raise unknown("learner", label, learners)
+            raise unknown("learner", str(label), map(str, learners))
         one = partial(member, learner=learners[label])
         return archive.replay(how["out"], one, *shared, learner=label, **cell)
 
+    replay = _without_folder if how.get("out") is None else replay
     return found if several else found.at(learner=0), replay
+
+
+def _without_folder(**cell: Any) -> Replay:
+    raise ValueError("replay compares with a run folder, got none as `out`.")
 
 
 def check_data(data: Data, check: Check, num_folds: int | None = None) -> None:

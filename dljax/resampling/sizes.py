@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax.typing import ArrayLike
 
 from dljax.errors import require
@@ -37,6 +38,12 @@ class LearningCurve(NamedTuple):
     valid: Metrics
     replay: Callable[..., Replay]
 
+    def to_dataframe(self) -> pd.DataFrame:
+        """Returns one row a fit: its coordinates, "count", and "train_" and "valid_" scores."""
+        parts = {"train": self.train, "valid": self.valid}
+        scores = {f"{part}_{name}": x for part in parts for name, x in parts[part].items()}
+        return Study(self.study.axes, {"count": self.count, **scores}).to_dataframe()
+
 
 def learning_curve(
     learner: Learner | Mapping[str, Learner],
@@ -59,6 +66,9 @@ def learning_curve(
     without real rows are idle: of minibatches a run takes the same number of epochs, not of
     steps, at every size; of full batches, whose epoch is a step, the same number of both. Batches
     of "replacement" have real rows in all slots: there it is the steps.
+
+    A learner that holds rows out itself, to stop or to select, takes them from the size: `count`
+    and `train` are of all rows that it was given, and which of them train need not be nested.
 
     Args:
       learner: What is fitted; several by name become the first axis, "learner".
