@@ -350,9 +350,10 @@ def test_boosted_nets_are_cross_validated_as_their_rounds_one_after_another():
     data, net = blobs(), small_net(6)
     learner = dj.adaboost(net, 3, num_classes=3)
     axes = {"seed": [3, 4]}
-    found = dj.cross_validate(learner, data, 3, axes=axes, width=1, keep=lambda model: model)
+    found = dj.cross_validate(learner, data, 3, axes=axes, width=2, keep=lambda model: model)
     whole = dj.cross_validate(learner, data, 3, axes=axes, width=6)
-    np.testing.assert_array_equal(found.predictions, whole.predictions)
+    # equal bits as users compile; with the flags of `conftest` a logarithm's last ones may differ
+    np.testing.assert_allclose(found.predictions, whole.predictions, rtol=1e-6)
     kept = found.study.results["kept"]
     assert kept["weight"].shape == (2, 3, 3)
 
