@@ -1,13 +1,14 @@
 """The line that long work shows: what compiles, what runs, how fast, how long still."""
 
+import math
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 @contextmanager
@@ -23,13 +24,15 @@ def progress_line(total: int, unit: str) -> Iterator[Callable[[str, str, int], N
       "done") and has done that many units. Threads may call it.
     """
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(24), _Speed(unit), TimeRemainingColumn())
+    speed = TextColumn("{task.fields[speed_so_far]}")
+    columns = (TextColumn("{task.description}"), BarColumn(24), speed, TimeRemainingColumn())
     parts: dict[str, tuple[str, int]] = {}
+    began: list[tuple[float, int]] = []  # when the first part began to run, and what was done
     lock = threading.Lock()
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task("", total=total)
+        task = bar.add_task("", total=total, speed_so_far="")
 
         def report(name: str, stage: str, done: int) -> None:
             with lock:
@@ -41,23 +44,16 @@ def progress_line(total: int, unit: str) -> Iterator[Callable[[str, str, int], N
                     for doing, wanted in (("compiling", "compile"), ("running", "run"))
                     if (names := [n for n, (stage, _) in parts.items() if stage == wanted])
                 )
-                bar.update(task, completed=num_done, description=now)
+                if stage == "run" and not began:
+                    began.append((time.perf_counter(), num_done))
+                then, before = began[0] if began else (-math.inf, 0)
+                per_second = (num_done - before) / max(time.perf_counter() - then, 1e-9)
+                speed = f"{per_second:,.{0 if per_second >= 10 else 1}f} {unit}/s"
+                bar.update(task, completed=num_done, description=now, speed_so_far=speed)
                 if is_news and not console.is_terminal:
-                    speed = bar.tasks[0].finished_speed or bar.tasks[0].speed or 0
                     percent = min(100, 100 * num_done / total)  # rounds may come on the way
                     print(
-                        f"{percent:3.0f} %  {now or 'done'}  {speed:,.0f} {unit}/s",
-                        file=sys.stderr,
-                        flush=True,
+                        f"{percent:3.0f} %  {now or 'done'}  {speed}", file=sys.stderr, flush=True
                     )
 
         yield report
-
-
-class _Speed(ProgressColumn):
-    def __init__(self, unit: str):
-        super().__init__()
-        self.unit = unit
-
-    def render(self, task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:,.0f} {self.unit}/s")
