@@ -8,7 +8,7 @@ Rate and tau are those that most published splits chose; with --grid the best of
 last fifth of the training rows of each split, which is then trained again. One program a set.
 
 Command: python experiments/uci_mc_dropout.py
-Expect, in 75 s on two cores (--grid: 6 minutes), the tables of docs/uci.md: RMSE 0.70, 0.54, 2.85,
+Expect, in 40 s on two cores (--grid: 6 minutes), the tables of docs/uci.md: RMSE 0.70, 0.54, 2.85,
 negative log-likelihood 1.27, 1.21, 2.38, within 1.2 published standard errors.
 """
 
