@@ -78,7 +78,7 @@ def learner(
 
     Raises:
       ValueError: If not one of `num_steps` and `num_epochs` is given, or patience without epochs
-        or below 1.
+        or below 1; in `fit`, if `stop_on` holds no rows out.
     """
     if (num_steps is None) == (num_epochs is None):
         raise ValueError(
@@ -99,16 +99,16 @@ def learner(
         )
         state, last = fit.init(key), num_steps or num_epochs * an_epoch
         if patience is None:
-            state, told = run(fit, state, num_steps=last)
-        else:
-            state, told = run_until(
-                fit, state, max_steps=last, eval_every=an_epoch, patience=patience
-            )
-            is_sound = (split.train.count > 0) & (sum_by_halves(split.valid.weight) > 0)
-            told["diverged_at"] = jnp.where(is_sound, told["diverged_at"], 0)
-        names = ("diverged_at", "best_step", "stopped_at")
-        model = {name: told[name] for name in names if name in told}
-        return {"variables": eval_variables(state), **model}
+            state, _ = run(fit, state, num_steps=last)
+            return {"variables": eval_variables(state), "diverged_at": state.diverged_at}
+        best, told = run_until(fit, state, max_steps=last, eval_every=an_epoch, patience=patience)
+        has_rows = (split.train.count > 0) & (sum_by_halves(split.valid.weight) > 0)
+        return {
+            "variables": eval_variables(best),
+            "diverged_at": jnp.where(has_rows, told["diverged_at"], 0),
+            "best_step": told["best_step"],
+            "stopped_at": told["stopped_at"],
+        }
 
     def predict(model, batch):
         outputs, _ = task.predict(model["variables"], batch)

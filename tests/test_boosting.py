@@ -352,7 +352,7 @@ def test_boosted_nets_are_cross_validated_as_their_rounds_one_after_another():
     axes = {"seed": [3, 4]}
     found = dj.cross_validate(learner, data, 3, axes=axes, width=2, keep=lambda model: model)
     whole = dj.cross_validate(learner, data, 3, axes=axes, width=6)
-    # equal bits as users compile; with the flags of `conftest` a logarithm's last ones may differ
+    # equal bits as users compile; with the flags of `conftest` a last one differs here and there
     np.testing.assert_allclose(found.predictions, whole.predictions, rtol=1e-6)
     kept = found.study.results["kept"]
     assert kept["weight"].shape == (2, 3, 3)

@@ -47,11 +47,12 @@ def resampled(
     )
 
     def replay(**cell: Any) -> Replay:
-        label = cell.pop("learner", None if several else "")
-        if label not in learners:
+        cell = cell if several else {"learner": "", **cell}
+        label = cell.get("learner")  # none is for `archive.replay` to refuse, as of any axis
+        if label is not None and label not in learners:
             raise unknown("learner", str(label), map(str, learners))
-        one = partial(member, learner=learners[label])
-        return archive.replay(how["out"], one, *shared, learner=label, **cell)
+        one = partial(member, learner=learners.get(label))
+        return archive.replay(how["out"], one, *shared, **cell)
 
     replay = _without_folder if how.get("out") is None else replay
     return found if several else found.at(learner=0), replay
